@@ -27,10 +27,10 @@ MOST_OF_A_NAME = 72
 """Characters of a name that are shown."""
 
 
-def shown(label: str) -> str:
+def shown(label: str, most: int = MOST_OF_A_NAME) -> str:
     """A run's label, of a long one the beginning and the end: what tells runs apart stands there."""
-    half = MOST_OF_A_NAME // 2
-    return label if len(label) <= MOST_OF_A_NAME else f"{label[:half]}…{label[1 - half :]}"
+    half = most // 2
+    return label if len(label) <= most else f"{label[:half]}…{label[1 - half :]}"
 
 
 @dataclass(frozen=True, slots=True)

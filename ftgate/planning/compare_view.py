@@ -70,7 +70,7 @@ def comparison_page(comparison: RunComparison, folder: Path) -> str:
 def _print_group(group: Group, console: Console) -> None:
     """Print as many measurements beside each other as the terminal has room for, with all runs, then the others."""
     names = compare_rows.measurements(group)
-    labels = max(len(plain_line(c.label, NAME_WIDTH)) for c in group.contenders)
+    labels = max(min(len(plain_line(c.label, 200)), NAME_WIDTH) for c in group.contenders)
     room = max((console.width - max(labels, len("candidate")) - GAP) // (CELL_WIDTH + GAP), 1)
     differs = f"; {compare_rows.differs(group)}" if group.differs else ""
     console.print(

@@ -91,7 +91,7 @@ def _points(points: list[_Point]) -> list[str]:
         for p, height in zip(column, heights, strict=True):
             c = p.contender
             why = _loss(c.loss or 0.0) if p.beyond else blocked_by(c)
-            words = f"{clip(c.label, 22)}{f': {why}' if why else ''}"
+            words = f"{clip(shown(c.label, 22), 22)}{f': {why}' if why else ''}"
             mark = svg.mark(STATUS_OF[numbers.outcome(c.report)], p.x, p.y)
             parts += [mark, svg.text(words, p.x + 12, height + 4, "name")]
     return parts

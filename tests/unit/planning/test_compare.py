@@ -287,5 +287,6 @@ def test_long_names_break_neither_the_table_nor_the_page_and_stay_apart() -> Non
     for end in ("first", "second"):
         assert f"name-{end}" in flat
         assert f"name-{end}" in page
+        assert f"me-{end}<" in str(front_plot(comparison.groups[0])), "in the picture, too"
     assert max(map(len, re.findall(r"[\w-]+", page))) < 100
     assert len(text.splitlines()) < 60
