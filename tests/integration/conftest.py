@@ -13,6 +13,7 @@ from support.world import World
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate import evaluate as gate
 from ftgate.gate.evaluate import evaluate
+from ftgate.jobs.checked_report import checked_report
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report import render
@@ -22,11 +23,12 @@ from ftgate.report.schema import Report, parse_report, write_report
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_report_of_a_run_contradicts_itself() -> Iterator[None]:
-    """Whatever a run or a second decision writes, in any of these tests, is read as it stands."""
+    """Whatever a run or a second decision writes, in any of these tests, is read as it stands, under its policy."""
 
     def checked(report: Report, path: Path) -> None:
         write_report(report, path)
         assert list(contradictions(parse_report(path))) == []
+        checked_report(path)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "write_report", checked)

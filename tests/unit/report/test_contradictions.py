@@ -110,6 +110,22 @@ def test_a_changed_number_is_refused_or_carries_the_verdict_as_well(place: tuple
         assert shown in NOT_SHOWN
 
 
+@settings(max_examples=200)
+@given(st.sampled_from(["change", "interval/0", "interval/1", "n", "limit", "level"]), NUMBERS)
+def test_a_changed_number_against_the_deployed_model_is_refused_or_carries_the_verdict(key: str, value: float) -> None:
+    report = test_deployed.compared()
+    assert report.stopping is not None
+    report.stopping.of = 4  # so it decided by intervals
+    raw = json.loads(report.model_dump_json())
+    put(f"measurements/tail/incumbent/{key}", value)(raw)
+    part = raw["measurements"]["tail"]["incumbent"]
+    if not problem_of(raw):
+        assert part["interval"][0] <= part["interval"][1] + 1e-9
+        assert part["interval"][1] < part["limit"], (key, value)
+        assert part["n"] >= 1
+        assert 0.5 <= part["level"] <= 1
+
+
 @pytest.mark.parametrize("place", PLACES, ids="/".join)
 def test_no_number_of_the_verdict_may_be_a_text(place: tuple[str, ...]) -> None:
     assert problem_of(changed(place, "many")) or place[-1] in ("items", "prompts")
