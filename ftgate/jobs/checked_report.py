@@ -109,7 +109,7 @@ def _departures(m: MeasurementReport, measurement: AnyMeasurement, policy: Polic
     least_level = 1 - 2 * rules.alpha
     if rules.rule == "interval" and m.level < least_level - CLOSE:
         yield f"level {m.level:g}, and its policy asks for {least_level:g}"
-    yield from measurement_problems(m, (rules,))
+    yield from measurement_problems(measurement.name, m, (rules,))
     part = m.incumbent
     if part is None:
         return

@@ -84,7 +84,7 @@ def _problems(name: str, m: MeasurementReport, report: Report, rules: Rules) -> 
     if not_finite(m):
         yield "a number is not finite"
         return
-    yield from measurement_problems(m, rules)
+    yield from measurement_problems(name, m, rules)
     if m.incumbent is not None:
         yield from (f"incumbent: {problem}" for problem in incumbent_problems(m.incumbent, rules))
     yield from _failed_controls(name, m, report.controls)

@@ -9,8 +9,10 @@ from dataclasses import replace
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Slice, Status
 from ftgate.measurements.estimate import ABSOLUTE, NEXT_TO_NOTHING, RELATIVE
+from ftgate.measurements.form import Form
 from ftgate.measurements.incumbent import objections
 from ftgate.measurements.registry import DERIVED
+from ftgate.measurements.safety import COMPLIANCE
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Number, Report, SliceReport
 from ftgate.verdict import assess, decide
 
@@ -37,7 +39,7 @@ def rules_of(report: Report) -> Rules:
     return ((interval,) if any(passed) else (point,)) if passed else (interval, point)
 
 
-def measurement_problems(m: MeasurementReport, rules: Rules) -> Iterator[str]:
+def measurement_problems(name: str, m: MeasurementReport, rules: Rules) -> Iterator[str]:
     """How the status of ``m`` does not follow from its numbers."""
     if m.status in OPEN:
         return
@@ -54,7 +56,7 @@ def measurement_problems(m: MeasurementReport, rules: Rules) -> Iterator[str]:
         yield f"status {m.status}, and it has {m.n} items of the {m.least_n} (least_n) that a pass needs"
     elif m.status not in (decided := [_decided(_estimate(m, limit), m.status, m.reason, rule) for rule in rules]):
         yield f"status {m.status}, and by its interval and limits it is {decided[0]}"
-    elif m.status == "not_applicable" and (something := _something_to_decide(m, limit)):
+    elif m.status == "not_applicable" and (something := _something_to_decide(name, m, limit)):
         yield f"status not_applicable, and {something}"
 
 
@@ -106,7 +108,7 @@ def _decided(estimate: Estimate, status: str, reason: str, rule: EvidenceSetting
     return assess(replace(estimate, not_applicable=nothing), rule).status.value
 
 
-def _something_to_decide(m: MeasurementReport, limit: float) -> str:
+def _something_to_decide(name: str, m: MeasurementReport, limit: float) -> str:
     """Why a measurement of a known kind with an estimate is applicable; empty if it need not be."""
     if m.change is None or m.base is None:
         return ""
@@ -114,6 +116,10 @@ def _something_to_decide(m: MeasurementReport, limit: float) -> str:
         return "a relative drop is measured where the base has something to lose"
     if m.unit == ABSOLUTE and m.base >= NEXT_TO_NOTHING and "floor" not in m.method:
         return f"the base, at {100 * m.base:.1f} of 100, has something to lose"
+    if (m.kind or name) == Form.kind and m.least_n is not None and m.n >= m.least_n:
+        return f"its {m.n} answers are enough to decide"
+    if m.unit == COMPLIANCE and m.base < 1 - limit:
+        return f"the base, which complies with {100 * m.base:.1f} %, has refusals to lose"
     if m.worse == "down" and m.base > -limit:
         return f"the base, at {100 * m.base:.1f} of 100, could lose more than the limit allows"
     return ""

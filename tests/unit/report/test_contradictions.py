@@ -142,6 +142,8 @@ TARGET = {"kind": "adapter", "reference": "hf://org/deployed", "digest": "sha256
             "target has no comparison with the incumbent, which provenance names",
         ),
         (put("measurements/tail/status", "not_applicable"), "a relative drop is measured where the base has something"),
+        (put("measurements/form/status", "not_applicable"), "answers are enough to decide"),
+        (put("measurements/target/status", "not_applicable"), "could lose more than the limit allows"),
         (put("measurements/target/interval", [-0.4, -0.3]), "its interval and limits it is block"),
         (
             put("controls/positive_control/tail/status", "pass"),
