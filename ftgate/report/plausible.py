@@ -65,8 +65,9 @@ def _of_scores(m: MeasurementReport) -> Iterator[str]:
     if m.change is None or m.base is None or m.candidate is None or m.n < 1:
         return
     by_test = m.method.startswith(SCORE_TEST)
-    # Resamples do not differ where no item changed, or all changed by the same.
-    alike = m.regressed + m.improved >= m.n or (abs(m.base - m.candidate) <= CLOSE and abs(m.change) <= CLOSE)
+    # Resamples do not differ where no item changed, or all items, or all clusters, changed by the same.
+    unchanged = abs(m.base - m.candidate) <= CLOSE and abs(m.change) <= CLOSE
+    alike = unchanged or m.regressed + m.improved >= m.n or "clusters" in m.method
     if m.status != "block" and _without_width(m.interval) and (by_test or not alike):
         yield f"its interval has no width ({m.interval[0]:g}), on {m.n} items"
     if not by_test and (not m.method.startswith(BOOTSTRAP) or CORRECTED in m.method):
