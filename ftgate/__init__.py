@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from ftgate.api.evaluate import evaluate as evaluate
     from ftgate.errors import FtgateError as FtgateError
-    from ftgate.report.reading import read_report as read_report
+    from ftgate.jobs.checked_report import read_report as read_report
     from ftgate.report.schema import Report as Report
 
 __version__ = "0.1.0"
@@ -17,7 +17,7 @@ _WHERE = {
     "evaluate": "ftgate.api.evaluate",
     "FtgateError": "ftgate.errors",
     "Report": "ftgate.report.schema",
-    "read_report": "ftgate.report.reading",
+    "read_report": "ftgate.jobs.checked_report",
 }
 
 

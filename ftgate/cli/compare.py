@@ -40,12 +40,14 @@ def compare(directories: tuple[Path, ...], html: Path | None, ledger: str | None
             raise ConfigurationError("--ledger takes the place of DIRECTORIES", hint="give one of the two")
         _compare_releases(ledger, policy, html)
         return
+    from ftgate.cli.leftovers import own_page, without_leftovers
     from ftgate.planning.compare import compare_runs
     from ftgate.planning.compare_view import print_comparison, write_page
 
     # As `out/*` gives them: a page or a log beside the folders is no run, and a report stands for its folder.
     folders = (path.parent if path.name == "report.json" else path for path in directories)
-    comparison = compare_runs([folder for folder in folders if not folder.is_file()])
+    with without_leftovers(own_page(html)):
+        comparison = compare_runs([folder for folder in folders if not folder.is_file()])
     print_comparison(comparison, stdout())
     if html is not None:
         write_page(comparison, html)
@@ -79,7 +81,7 @@ def _read_ledger(ledger: str, policy: Path) -> tuple[tuple[Record, ...], tuple[s
     from ftgate.github.audit.record import no_ledger, parse_ledger
 
     if Path(ledger).is_file():
-        lines = Path(ledger).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path(ledger).read_text(encoding="utf-8-sig", errors="replace").splitlines()
         if problem := no_ledger(lines):
             raise ConfigurationError(f"--ledger {ledger}: {problem}", hint="give owner/name, or a ledger.jsonl")
         chain = parse_ledger(lines)

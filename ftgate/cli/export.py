@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TARGETS = ("junit", "model-card", "eval-results", "inspect", "mlflow", "wandb")
 """Keys of EXPORTS, which only the command itself imports."""
+WHOLE = ("junit", "eval-results")
+"""Those whose file holds nothing else: a model card has others' text, too."""
 
 
 @click.command("export")
@@ -29,9 +31,13 @@ def export_run(directory: Path, targets: tuple[ExportName, ...], out: Path | Non
     `.eval_results` of the Hub. inspect: logs for `inspect view`. mlflow, wandb: one run, to the server that their own
     environment variables name.
     """
-    from ftgate.exports import export
+    from ftgate.cli.leftovers import without_leftovers
+    from ftgate.exports import EXPORTS, export, read_results
 
     if out is not None and len(targets) > 1:
         raise click.UsageError("--out names one file, and --to is given several times: leave one of them out")
+    whole = [out or directory / EXPORTS[target].default for target in targets if target in WHOLE]
+    with without_leftovers(whole if (directory / "report.json").is_file() else []):
+        read_results(directory)
     for target in targets:
         click.echo(f"{target}: {export(directory, target, out)}")

@@ -184,14 +184,18 @@ def plan(
 @click.argument("directory", type=PATH)
 def report(directory: Path) -> None:
     """Render comment.md and report.html again from report.json and items.jsonl.gz."""
+    from ftgate.cli.leftovers import rendered, without_leftovers
+    from ftgate.jobs.checked_report import checked_report
+    from ftgate.report.escape import plain_line
     from ftgate.report.items import read_items
-    from ftgate.report.reading import read_report
     from ftgate.report.render import write_rendered
     from ftgate.report.terminal import print_report
 
-    result = read_report(directory / "report.json")
-    write_rendered(result, directory, read_items(directory))
-    print_report(result, stdout())
+    with without_leftovers(rendered(directory)):
+        checked = checked_report(directory / "report.json")
+    write_rendered(checked.report, directory, read_items(directory), checked=checked.line)
+    print_report(checked.report, stdout())
+    click.echo(plain_line(checked.line, 600))
 
 
 @cli.command()

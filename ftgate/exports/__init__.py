@@ -17,7 +17,7 @@ from ftgate.exports.junit import write_junit
 from ftgate.exports.results import Results, read_results
 from ftgate.exports.trackers import log_to_mlflow, log_to_wandb
 
-__all__ = ["EXPORTS", "Export", "export", "export_all"]
+__all__ = ["EXPORTS", "Export", "export", "export_all", "read_results"]
 
 
 @dataclass(frozen=True, slots=True)

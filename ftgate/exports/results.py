@@ -10,8 +10,8 @@ from types import ModuleType
 from typing import Any
 
 from ftgate.errors import ConfigurationError
+from ftgate.jobs.checked_report import read_report
 from ftgate.report.items import ItemRow, read_items
-from ftgate.report.reading import read_report
 from ftgate.report.schema import MeasurementReport, Report, mapping
 
 FILES = ("report.json", "report.html", "comment.md")

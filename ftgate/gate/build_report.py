@@ -35,6 +35,7 @@ from ftgate.measurements.incumbent import objections
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.report.escape import as_code
 from ftgate.report.explanation import listed
+from ftgate.report.failed_controls import FIT_LINE
 from ftgate.report.numbers import in_sentence, subject
 from ftgate.report.schema import (
     Changes,
@@ -172,7 +173,7 @@ def checklist(
     ]
     lines += [
         ChecklistEntry(
-            item=f"The judge passed its validation on {in_sentence(name)}",
+            item=FIT_LINE.format(in_sentence(name)),
             ok=judge.fit,
             evidence=_judge_evidence(judge),
         )

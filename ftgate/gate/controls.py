@@ -20,7 +20,7 @@ from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.corruption import bad_answers
-from ftgate.report.failed_controls import overruling, passes_corrupted
+from ftgate.report.failed_controls import caught, overruling, passes_corrupted
 from ftgate.stats.bootstrap import relative_drop
 from ftgate.stats.seeding import generator
 from ftgate.stats.sign_flip import sign_flip_p
@@ -195,11 +195,12 @@ def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     if estimate.worse == "down" and CORRUPTED_SHARE * estimate.base <= -estimate.limit:
         costs = f"corrupting {100 * CORRUPTED_SHARE:.0f} % of its answers costs no more than the limit allows"
         return {"ok": None, "reason": f"not run: the base scores {100 * estimate.base:.1f} of 100, and {costs}"}
-    happened, ok = {
-        Status.BLOCK: ("was blocked", True),
-        Status.PASS: ("passed: this suite cannot detect such a loss", False),
-        Status.WARN: ("passed: this suite cannot detect such a loss", False),
-    }.get(finding.status, ("was held: this suite has too few items for a loss of that size", None))
+    ok = caught(finding.status.value)
+    happened = {
+        True: "was blocked",
+        False: "passed: this suite cannot detect such a loss",
+        None: "was held: this suite has too few items for a loss of that size",
+    }[ok]
     reason = f"a base with {100 * CORRUPTED_SHARE:.0f} % of its answers corrupted {happened}"
     return {"ok": ok, "reason": reason, "change": finding.estimate.change, "status": finding.status.value}
 

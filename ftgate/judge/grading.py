@@ -15,6 +15,13 @@ from ftgate.judge.known_answers import RIGHT, WRONG, KnownAnswers, known_probes
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, Criterion, Order, judge_messages
 from ftgate.judge.sanitize import RETRY_CHARACTERS
 from ftgate.measurements.base import JudgeValidation
+from ftgate.measurements.judge_limits import (
+    MAX_RETEST_SHIFT,
+    MAX_UNPARSEABLE,
+    MIN_AUROC,
+    MIN_GAP,
+    MIN_KNOWN_AUROC,
+)
 from ftgate.scoring.rules import bounded, mean_bounds, several_answers
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.calibration import auroc_interval
@@ -25,13 +32,6 @@ MIN_DIGIT_MASS = 0.5
 """With less probability on the five digits together, a reply is not a grade."""
 MIN_PROBES = 40
 ALPHA = 0.05
-MIN_AUROC = 0.8
-MIN_KNOWN_AUROC = 0.7
-"""The same for known answers, where a single word may be what is wrong: above what comparing strings reaches."""
-MIN_GAP = 0.5
-MAX_RETEST_SHIFT = 0.02
-MAX_UNPARSEABLE = 0.01
-"""Largest share of first replies that are no grade: a judge that often needs a second question is not reliable."""
 MAX_LIFT = 0.1
 """How much higher than other bad answers a kind of injection may be graded, on average. At the smallest allowed gap,
 such a lift hides a fifth of the loss: a drop of 10 % would still read as 8 %, where the gate warns."""

@@ -17,10 +17,11 @@ import numpy as np
 
 from ftgate.datasets.builtin import FOLDER
 from ftgate.domain import Answer, FloatArray, Item, Message, Pair, Question
-from ftgate.judge.grading import MAX_RETEST_SHIFT, MAX_UNPARSEABLE, MIN_AUROC, MIN_DIGIT_MASS, RETEST, AskJudge
+from ftgate.judge.grading import MIN_DIGIT_MASS, RETEST, AskJudge
 from ftgate.judge.rubric import fenced
 from ftgate.judge.sanitize import RETRY_CHARACTERS
 from ftgate.measurements.base import JudgeValidation
+from ftgate.measurements.judge_limits import MAX_RETEST_SHIFT, MAX_UNPARSEABLE, MIN_AUROC
 from ftgate.scoring.refusals import LABELS, Label, score_of
 from ftgate.scoring.rules import bounded
 from ftgate.scoring.scores import PairedScores

@@ -34,6 +34,9 @@ class Target(FreeFormMeasurement):
     as_trained: ClassVar[bool] = True
     relative: ClassVar[bool] = False
 
+    ALIKE: ClassVar[float] = 0.1
+    """Its tolerance."""
+
     scorer: Scorer = "exact"
     """How answers become scores (docs/suites.md)."""
     min_gain: float = Field(default=0.0, ge=-1, lt=1)
@@ -46,8 +49,8 @@ class Target(FreeFormMeasurement):
 
     @property
     def tolerance(self) -> float:
-        """0.1: the minimum gain is often 0, so it cannot serve as a scale."""
-        return 0.1
+        """``ALIKE``: the minimum gain is often 0, so it cannot serve as a scale."""
+        return self.ALIKE
 
     def power_facts(self) -> PowerFacts:
         """Those of a gain; if a loss is allowed, a total loss on that share of the items must not go unseen."""

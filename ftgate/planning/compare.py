@@ -7,19 +7,21 @@ groups of their own and never compared with each other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ftgate.errors import ConfigurationError
+from ftgate.jobs.checked_report import CheckedReport, checked_report
 from ftgate.planning.confirm import Confirmation, TargetItem, confirm
 from ftgate.report import deployed, numbers
 from ftgate.report.items import ItemRow, read_items
-from ftgate.report.reading import read_report
 from ftgate.report.schema import MeasurementReport, Report, mapping
 
 TARGET = "target"
 BEST_FIRST = ("allow", "warn", "hold", "block")
 """The order of outcomes in a comparison."""
+MOST_NAMED = 3
+"""Folders that a note names."""
 GROUPED_BY = ("base", "policy", "suites")
 
 
@@ -79,6 +81,8 @@ class RunComparison:
     """Runs in groups, in the order in which they were named."""
 
     groups: tuple[Group, ...]
+    notes: tuple[str, ...] = ()
+    """What was checked of the reports, and which folders hold one run or one candidate."""
 
     @property
     def contenders(self) -> list[Contender]:
@@ -89,18 +93,80 @@ class RunComparison:
 def compare_runs(folders: Sequence[Path], seed: int = 0) -> RunComparison:
     """Compare the runs in ``folders``, each once.
 
-    Raises ConfigurationError for fewer than two, without a report, or if one policy has two limits for a measurement.
+    Raises ConfigurationError for fewer than two, without a report, for one that contradicts itself or its policy, or if
+    one policy has two limits for a measurement.
     """
     distinct = list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
-    if len(distinct) < 2:
-        what = "no run" if not folders else "one run"
-        again = f": {folders[0]} is named {len(folders)} times" if len(folders) > 1 else ""
-        raise ConfigurationError(
-            f"{what} to compare{again}", hint="name the output folders of at least two: ftgate compare out/*"
-        )
-    reports = [(folder, read_report(folder / "report.json")) for folder in distinct]
+    read = [checked_report(folder / "report.json") for folder in distinct]
+    runs, copies = _without_copies(read)
+    if len(runs) < 2:
+        raise _too_few(folders, runs, copies)
+    reports = [(run.folder, run.report) for run in runs]
     _require_limits_of_policy(reports)
-    return compare_reports(reports, seed)
+    notes = (*copies, *_judged_twice(reports), _checked(runs))
+    return replace(compare_reports(reports, seed), notes=notes)
+
+
+def _without_copies(read: Sequence[CheckedReport]) -> tuple[list[CheckedReport], list[str]]:
+    """The runs, each once, and what to say of folders with a report that is also in another one."""
+    runs: list[CheckedReport] = []
+    copies = []
+    for one in read:
+        first = next((other for other in runs if other.report == one.report), None)
+        if first is None:
+            runs.append(one)
+        else:
+            copies.append(f"{one.folder} holds the same run as {first.folder}, and is left out.")
+    return runs, copies
+
+
+def _too_few(folders: Sequence[Path], runs: Sequence[CheckedReport], copies: Sequence[str]) -> ConfigurationError:
+    """That there are not two runs; what the only one says, and what to do."""
+    if not runs:
+        return ConfigurationError(
+            "no run to compare", hint="name the output folders of at least two: ftgate compare out/*"
+        )
+    folder, report = runs[0].folder, runs[0].report
+    times = {path: [other.resolve() for other in folders].count(path.resolve()) for path in folders}
+    repeated = [f"{path} is named {count} times" for path, count in times.items() if count > 1][:1]
+    why = "; ".join([*repeated, *(copy.rstrip(".") for copy in copies)])
+    return ConfigurationError(
+        f"one run to compare{f': {why}' if why else ''}: {report.name!r:.80}, whose verdict is {report.verdict}",
+        hint=f"`ftgate report {folder}` shows it; to compare, name the folder of another run too: ftgate compare out/*",
+    )
+
+
+def _judged_twice(reports: Sequence[tuple[Path, Report]]) -> list[str]:
+    """Which folders hold one candidate, by the digest of its files: one run that was decided again, or several runs."""
+    judged: dict[str, list[tuple[Path, Report]]] = {}
+    for folder, report in reports:
+        if digest := mapping(report.provenance.get("candidate")).get("digest"):
+            judged.setdefault(str(digest), []).append((folder, report))
+    several = {digest: runs for digest, runs in judged.items() if len(runs) > 1}
+    return [
+        f"{_some([folder for folder, _ in runs])} hold {_how_often([report for _, report in runs])}, {digest[:19]}."
+        for digest, runs in several.items()
+    ]
+
+
+def _how_often(reports: Sequence[Report]) -> str:
+    starts = {str(report.provenance.get("started")) for report in reports}
+    return ("different runs" if len(starts) > 1 else "one run, decided more than once,") + " of one candidate"
+
+
+def _checked(runs: Sequence[CheckedReport]) -> str:
+    """What was checked of all runs, and what was not, in one line."""
+    without = [run.folder for run in runs if run.policy is None]
+    line = "Checked: each verdict against its numbers"
+    line += ", limits and tiers of its policy" if len(without) < len(runs) else ""
+    missing = f"limits and tiers of {_some(without)} (no policy at hand), " if without else ""
+    return f"{line}. Not checked: {missing}the numbers against the answers (ftgate decide FOLDER)."
+
+
+def _some(folders: Sequence[Path]) -> str:
+    """The folders, of many the first ones."""
+    more = f" and {len(folders) - MOST_NAMED} more" if len(folders) > MOST_NAMED else ""
+    return ", ".join(map(str, folders[:MOST_NAMED])) + more
 
 
 def _require_limits_of_policy(reports: Sequence[tuple[Path, Report]]) -> None:

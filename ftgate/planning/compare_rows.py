@@ -23,6 +23,16 @@ STATUS_OF = {"allow": "pass", "warn": "warn", "hold": "inconclusive", "block": "
 """The status of a measurement that has the colour and shape of an outcome."""
 
 
+MOST_OF_A_NAME = 72
+"""Characters of a name that are shown."""
+
+
+def shown(label: str, most: int = MOST_OF_A_NAME) -> str:
+    """A run's label, of a long one the beginning and the end: what tells runs apart stands there."""
+    half = most // 2
+    return label if len(label) <= most else f"{label[:half]}…{label[1 - half :]}"
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One measurement of one run: its worst status, change and interval, and the change against the deployed model."""
@@ -43,7 +53,7 @@ class Cell:
 def headline(comparison: RunComparison) -> str:
     """``1 of 8 may merge: careful``."""
     runs = comparison.contenders
-    able = [c.label for c in runs if c.report.verdict == "allow"]
+    able = [shown(c.label) for c in runs if c.report.verdict == "allow"]
     names = f": {listed(able)}" if able else ""
     return f"{len(able) or 'None'} of {len(runs)} may merge{names}"
 
@@ -168,7 +178,7 @@ def differs(group: Group) -> str:
 
 def trade_offs(group: Group) -> str:
     """Which runs no other one beats; empty for a group of one, or where all are blocked."""
-    names = [c.label for c in group.contenders if c.label in group.front]
+    names = [shown(c.label) for c in group.contenders if c.label in group.front]
     if len(group.contenders) < 2 or not names:
         return ""
     return f"Best trade-off{'s' * (len(names) > 1)} between gain and loss: {listed(names)}."
@@ -181,11 +191,12 @@ def selection(group: Group) -> str:
         return ""
     if best is None:
         return f"The best run's gain was not measured a second time: {group.unconfirmed}."
+    name, among = shown(best.name), listed([shown(each) for each in best.among])
     chosen, gain = (numbers.change(value, "absolute gain") for value in (best.chosen_gain, best.gain))
     spread = numbers.interval((best.low, best.high), "absolute gain")
     return (
         "What the best is worth: the best of several was also the luckiest, so its own gain says too much. Half of "
-        f"the task's items chose {best.name} among {listed(best.among)}: {chosen}. The other half, {best.n} items that "
+        f"the task's items chose {name} among {among}: {chosen}. The other half, {best.n} items that "
         f"had no say, confirms: {gain} ({numbers.level(LEVEL)} interval: {spread})."
     )
 

@@ -41,6 +41,8 @@ def print_comparison(comparison: RunComparison, console: Console) -> None:
         verdict = _text(compare_rows.verdict(c.report), console, STYLES[numbers.outcome(c.report)])
         table.add_row(_name(c.label, console), verdict, _text(plain_line(compare_rows.why(c), 300), console))
     console.print(table)
+    for note in comparison.notes:
+        console.print(_text(plain_line(note, 600), console, "dim"))
 
 
 def write_page(comparison: RunComparison, path: Path) -> None:
@@ -68,7 +70,7 @@ def comparison_page(comparison: RunComparison, folder: Path) -> str:
 def _print_group(group: Group, console: Console) -> None:
     """Print as many measurements beside each other as the terminal has room for, with all runs, then the others."""
     names = compare_rows.measurements(group)
-    labels = max(len(plain_line(c.label, NAME_WIDTH)) for c in group.contenders)
+    labels = max(min(len(plain_line(c.label, 200)), NAME_WIDTH) for c in group.contenders)
     room = max((console.width - max(labels, len("candidate")) - GAP) // (CELL_WIDTH + GAP), 1)
     differs = f"; {compare_rows.differs(group)}" if group.differs else ""
     console.print(
@@ -124,7 +126,7 @@ def _table(console: Console, *headings: str) -> Table:
 
 
 def _name(label: str, console: Console) -> Text:
-    return _text("\n".join(_pieces(plain_line(label, 200), NAME_WIDTH)), console)
+    return _text("\n".join(_pieces(plain_line(compare_rows.shown(label), 200), NAME_WIDTH)), console)
 
 
 def _pieces(text: str, width: int) -> Iterable[str]:

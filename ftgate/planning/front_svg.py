@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ftgate.planning.compare import Contender, Group
-from ftgate.planning.compare_rows import STATUS_OF, blocked_by
+from ftgate.planning.compare_rows import STATUS_OF, blocked_by, shown
 from ftgate.report import numbers, svg
 from ftgate.report.escape import clip
 
@@ -36,7 +36,9 @@ def front_plot(group: Group) -> Markup:
     room = 0.08 * (high - low or 1.0)
     points = [_point(c, low - room, high + room) for c in measured]
     parts = [*_axes(low, high, room), *_front(group, points), *_points(points)]
-    names = "; ".join(f"{c.label}: {numbers.change(c.gain, 'absolute gain')}, {_loss(c.loss or 0.0)}" for c in measured)
+    names = "; ".join(
+        f"{shown(c.label)}: {numbers.change(c.gain, 'absolute gain')}, {_loss(c.loss or 0.0)}" for c in measured
+    )
     # The drawing consists of ftgate's own elements, with untrusted text escaped inside them.
     return Markup(svg.drawing("chart", WIDTH, HEIGHT, f"Gain against loss. {names}", parts))  # noqa: S704
 
@@ -89,9 +91,9 @@ def _points(points: list[_Point]) -> list[str]:
         for p, height in zip(column, heights, strict=True):
             c = p.contender
             why = _loss(c.loss or 0.0) if p.beyond else blocked_by(c)
-            shown = f"{clip(c.label, 22)}{f': {why}' if why else ''}"
+            words = f"{clip(shown(c.label, 22), 22)}{f': {why}' if why else ''}"
             mark = svg.mark(STATUS_OF[numbers.outcome(c.report)], p.x, p.y)
-            parts += [mark, svg.text(shown, p.x + 12, height + 4, "name")]
+            parts += [mark, svg.text(words, p.x + 12, height + 4, "name")]
     return parts
 
 

@@ -12,6 +12,7 @@ from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import SIDES, FloatArray, Question, Suite
 from ftgate.errors import ConfigurationError, Problems
+from ftgate.jobs.checked_report import read_report
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, sampled_suite
 from ftgate.judge import refusals
@@ -26,7 +27,6 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.shortage import shortage
 from ftgate.planning.plan import EarlierRun, Plan, PowerEstimate, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
-from ftgate.report.reading import read_report
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.scoring.scorer_facts import JUDGED, LABELS
 from ftgate.stats.resampling import effective_clusters

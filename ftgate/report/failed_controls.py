@@ -11,6 +11,23 @@ SMALLEST_EFFECT = 1e-5
 """The weights of a candidate move a log-probability by more than this, or they do nothing."""
 
 
+ALWAYS_MET = (
+    "Limits were fixed before the run",
+    "Base and candidate answered the same questions",
+    "The candidate's weights took effect",
+    "The incumbent's weights took effect",
+    "The candidate was compared with",
+)
+"""How the lines of the checklist begin that a run meets, or does not check: otherwise there is no report."""
+FIT_LINE = "The judge passed its validation on {}"
+"""The line of the checklist on the judge of one measurement."""
+
+
+def caught(status: str) -> bool | None:
+    """Whether the positive control held, by what a corrupted base came to; None where that says nothing."""
+    return {"block": True, "pass": False, "warn": False}.get(status)
+
+
 def overruling(name: str, controls: Mapping[str, Any], *, judged: bool) -> list[Mapping[str, Any]]:
     """The failed controls with which nothing is decided on the measurement ``name``, the gravest first.
 

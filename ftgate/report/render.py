@@ -101,10 +101,12 @@ def render_html(
     items: Sequence[ItemRow] = (),
     *,
     most: int | None = None,
+    checked: str = "",
 ) -> str:
     """A self-contained page that loads nothing. The pictures in ``drawn`` are inlined, and ``items`` can be browsed.
 
-    ``most``: how many characters of items it holds, by default ``browser.MOST_DATA``.
+    ``checked`` says what was checked of a report that was read from a file. ``most``: how many characters of items it
+    holds, by default ``browser.MOST_DATA``.
     """
     # Both kinds of drawing consist of ftgate's own elements, with untrusted text escaped inside them.
     inline = {name: Markup(drawing.svg) for name, drawing in (drawn or {}).items()}  # noqa: S704
@@ -117,6 +119,7 @@ def render_html(
         .render(
             **_parts(report),
             forest=forest,
+            checked=checked,
             pictures=inline,
             answers=packed,
             items_file=ITEMS,
@@ -144,12 +147,17 @@ def render_page(template: str, **parts: Any) -> str:
 
 
 def write_rendered(
-    report: Report, directory: Path, items: Sequence[ItemRow] = (), note: Callable[[str], None] | None = None
+    report: Report,
+    directory: Path,
+    items: Sequence[ItemRow] = (),
+    note: Callable[[str], None] | None = None,
+    *,
+    checked: str = "",
 ) -> None:
     """Write comment.md, the pictures and report.html into ``directory``, each whole or not at all.
 
     The comment comes first: it takes a moment, and the drawing library alone a second to import. Where drawing fails,
-    ``note`` is told, and the page has no pictures; without ``note`` that is an error.
+    ``note`` is told, and the page has no pictures; without ``note`` that is an error. ``checked`` is for the page.
     """
     write_whole(directory / "comment.md", render_comment(report))
     try:
@@ -160,7 +168,7 @@ def write_rendered(
         note(f"warning: the report has no pictures: {type(error).__name__}: {error}")
         drawn = {}
     write_pictures(drawn, directory / "plots")
-    write_whole(directory / "report.html", render_html(report, drawn, items))
+    write_whole(directory / "report.html", render_html(report, drawn, items, checked=checked))
 
 
 def _parts(report: Report) -> dict[str, Any]:

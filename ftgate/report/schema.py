@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +20,9 @@ from ftgate.verdict import SMOKE_TEST
 SCHEMA_VERSION = "1.0"
 Number = float | None
 """A number, or null for a missing one."""
+Count = Annotated[int, Field(ge=0)]
+Level = Annotated[float, Field(ge=0.5, le=1)]
+"""Of a two-sided interval: a policy's one-sided error is at most a quarter."""
 Status = Literal["pass", "warn", "block", "inconclusive", "error", "not_applicable"]
 
 
@@ -30,7 +34,7 @@ class SliceReport(_ReportModel):
     """The result on a subset of a measurement's items."""
 
     name: str
-    n: int
+    n: Count
     base: Number
     candidate: Number
     change: Number
@@ -69,9 +73,9 @@ class IncumbentReport(_ReportModel):
     worse: Literal["up", "down"]
     interval: tuple[Number, Number]
     """The bound that a block rests on is corrected for the number of comparisons."""
-    level: float
+    level: Level
     """Confidence level of the two-sided interval, before that correction."""
-    n: int
+    n: Count
     limit: float
     reason: str
     cut_short_by: str | None = None
@@ -79,9 +83,9 @@ class IncumbentReport(_ReportModel):
     regressions: list[ExampleReport] = Field(default_factory=list)
     """As those of the measurement, with the incumbent's answer and score in the base's place."""
     improvements: list[ExampleReport] = Field(default_factory=list)
-    clearly_worse: int | None = None
+    clearly_worse: Count | None = None
     """How many items lost at least 20 points against the incumbent. Null in older reports."""
-    clearly_better: int | None = None
+    clearly_better: Count | None = None
 
 
 class MeasurementReport(_ReportModel):
@@ -100,17 +104,17 @@ class MeasurementReport(_ReportModel):
     worse: Literal["up", "down"]
     """Which direction of ``change`` harms."""
     interval: tuple[Number, Number]
-    level: float
+    level: Level
     """Confidence level of the two-sided interval."""
-    n: int
+    n: Count
     method: str
     limits: dict[str, float]
     reason: str
-    least_n: int | None = None
+    least_n: Count | None = None
     """With fewer items than this it cannot pass. Null in older reports."""
-    rows: int | None = None
+    rows: Count | None = None
     """How many rows of the suite the ``n`` items are a part of, where only some decide; null where all do."""
-    needed_n: int | None = None
+    needed_n: Count | None = None
     """About how many items (where there are ``rows``: rows) would settle an inconclusive result."""
     cut_short_by: str | None = None
     """The measurement whose block ended the run before this one was decided."""
@@ -119,12 +123,12 @@ class MeasurementReport(_ReportModel):
     slices: list[SliceReport] = Field(default_factory=list)
     regressions: list[ExampleReport] = Field(default_factory=list)
     improvements: list[ExampleReport] = Field(default_factory=list)
-    regressed: int = 0
+    regressed: Count = 0
     """How many items got worse in total; ``regressions`` lists the worst."""
-    improved: int = 0
-    clearly_worse: int | None = None
+    improved: Count = 0
+    clearly_worse: Count | None = None
     """How many items lost at least 20 points: ``regressions`` are from these. Null in older reports."""
-    clearly_better: int | None = None
+    clearly_better: Count | None = None
     details: dict[str, Any] = Field(default_factory=dict)
     incumbent: IncumbentReport | None = Field(default=None, exclude_if=lambda value: value is None)
     """The comparison with the model that is deployed today; absent where there is none."""
@@ -153,15 +157,15 @@ class StoppingReport(_ReportModel):
     """Where the run stopped, and how many questions that saved."""
 
     rule: str
-    looks: dict[str, int]
+    looks: dict[str, Annotated[int, Field(ge=1)]]
     """The look at which each measurement ended, counted from 1."""
-    of: int
+    of: Annotated[int, Field(ge=1)]
     """How many looks were planned."""
-    questions_asked: int
+    questions_asked: Count
     """To base, candidate and incumbent together."""
-    questions_saved: int
+    questions_saved: Count
     """Of the questions planned for ``n`` items."""
-    questions_added: int = 0
+    questions_added: Count = 0
     """Beyond the planned ones, because ``n`` items left the result undecided (``n_max``)."""
 
 
@@ -180,7 +184,7 @@ class Report(_ReportModel):
     provenance: dict[str, Any]
     timing: dict[str, float]
     """Seconds spent in each phase."""
-    engine_starts: int
+    engine_starts: Count
     """Engines started for base and candidate, without the judge's."""
     stopping: StoppingReport | None = None
 
@@ -293,7 +297,7 @@ def parse_report(path: Path | str) -> Report:
     if path.is_dir():
         path /= "report.json"
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigurationError(f"no report at {path}", hint="run `ftgate run` or `ftgate decide` first") from None
     except OSError as error:

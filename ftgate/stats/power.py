@@ -161,5 +161,5 @@ def needed_n(n: int, estimate: float, low: float, high: float, limit: float, *, 
     if ratio < 1:
         return max(n, least)
     # Past 1e9 items the answer is "never"; a limit exactly on the bound still needs one more item.
-    needed = n * ratio**2
+    needed = n * (ratio * ratio)  # a power of floats would raise where this is infinite
     return max(math.floor(needed) + 1, least) if needed < 1e9 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,28 @@ from support.players import CAREFUL, script
 from support.world import World
 
 from ftgate.engines.scripted import ScriptedEngine
+from ftgate.gate import evaluate as gate
 from ftgate.gate.evaluate import evaluate
+from ftgate.jobs.checked_report import checked_report
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report import render
+from ftgate.report.reading import contradictions
+from ftgate.report.schema import Report, parse_report, write_report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_report_of_a_run_contradicts_itself() -> Iterator[None]:
+    """Whatever a run or a second decision writes, in any of these tests, is read as it stands, under its policy."""
+
+    def checked(report: Report, path: Path) -> None:
+        write_report(report, path)
+        assert list(contradictions(parse_report(path))) == []
+        checked_report(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "write_report", checked)
+        yield
 
 
 @pytest.fixture

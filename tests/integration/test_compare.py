@@ -100,7 +100,9 @@ def test_what_cannot_be_compared_is_said(
     assert leave("compare", str(folders[0]), str(folders[0])) == 2
     assert f"one run to compare: {folders[0]} is named 2 times" in capsys.readouterr().err
     assert leave("compare", str(folders[0])) == 2
-    assert "one run to compare\n" in capsys.readouterr().err
+    alone = capsys.readouterr().err
+    assert "one run to compare: 'bot', whose verdict is allow\n" in alone
+    assert f"`ftgate report {folders[0]}` shows it; to compare, name the folder of another run too" in alone
     assert leave("compare", str(folders[0]), str(one.root / "nowhere")) == 2
     assert "no report at" in capsys.readouterr().err
     assert leave("compare", str(folders[0]), "--ledger", "acme/models") == 2

@@ -61,19 +61,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def changed(run: Path, folder: Path, change: Callable[[Report], None]) -> Path:
-    """A folder with the run's report, changed."""
+    """A folder with the run's report, changed as another policy might have it: its own is not at hand."""
     report = read_report(run / "report.json")
+    report.provenance["policy"] = ""
     change(report)
     write_report(report, folder / "report.json")
     return folder
 
 
 def with_status(part: MeasurementReport, status: str) -> MeasurementReport:
-    """The measurement with another status, and numbers that give it where it allows."""
+    """The measurement with another status, and numbers that give it."""
     numbers: dict[str, Any] = {}
     if status in ("pass", "warn") and part.worse == "up":
-        numbers = {"change": 0.02, "interval": (0.01, 0.03)}
+        numbers = {"change": 0.02, "interval": (0.01, 0.03), "candidate": None}
         numbers["limits"] = {"block": part.limits["block"], **({"warn": 0.02} if status == "warn" else {})}
+    elif status == "block":
+        numbers = {"change": 0.5, "interval": (0.4, 0.6), "candidate": None}
+    elif status == "not_applicable":
+        numbers = {"change": None, "interval": (None, None), "candidate": None}
     return part.model_copy(update={"status": status, **numbers})
 
 

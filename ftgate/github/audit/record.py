@@ -191,10 +191,10 @@ def parse_ledger(texts: Iterable[str], *, whole: bool = True) -> Ledger:
     """
     lines: list[LedgerLine] = []
     problems: list[str] = []
-    for position, text in enumerate((raw for raw in texts if raw.strip()), 1):
-        line = _parse_line(text.strip())
+    for position, text in ((n, raw.strip()) for n, raw in enumerate(texts, 1) if raw.strip()):
+        line = _parse_line(text)
         if line is None:
-            problems.append(f"line {position} is not a valid record: it was altered")
+            problems.append(f"line {position} is not a valid record: {_what_is_wrong(text)}")
             continue
         problems += _order_problems(lines[-1] if lines else None, line, whole=whole)
         lines.append(line)
@@ -240,6 +240,22 @@ def _parse_line(text: str) -> LedgerLine | None:
     except (ValueError, ValidationError, RecursionError):
         return None
     return LedgerLine(n, previous, record, text, late) if exact == text else None
+
+
+def _what_is_wrong(text: str) -> str:
+    """Why a line is no record: it is something else, or was altered."""
+    try:
+        value = json.loads(text)
+        if not isinstance(value, dict) or not {"n", "previous", "record"} <= value.keys():
+            return "it is not an object with n, previous and record, and was skipped"
+        Record.model_validate(value["record"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("record", *first["loc"]))
+        return f"{where}: {first['msg']}; it was altered or is of another program, and was skipped"
+    except (ValueError, RecursionError):
+        return "it is not JSON, and was skipped"
+    return "it was altered, and was skipped"
 
 
 def _order_problems(before: LedgerLine | None, line: LedgerLine, *, whole: bool) -> list[str]:

@@ -180,3 +180,31 @@ def test_every_line_is_as_its_schema_says() -> None:
         jsonschema.validate(json.loads(line), schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**json.loads(late), "n": "1"}, schema)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "problem"),
+    [
+        ('{"name": "theirs"}', "it is not an object with n, previous and record, and was skipped"),
+        ("[]", "it is not an object with n, previous and record, and was skipped"),
+        ("nothing", "it is not JSON, and was skipped"),
+        (
+            '{"n": 3, "previous": "", "record": {"verdict": "allow", "time": "", "head": ""}}',
+            "record.repository: Field required; it was altered or is of another program, and was skipped",
+        ),
+    ],
+)
+def test_a_line_that_is_no_record_is_named_by_its_number_in_the_file_and_skipped(
+    tmp_path: Path, foreign: str, problem: str
+) -> None:
+    lines = chain(3)
+    text = "\n".join([lines[0], "", lines[1], foreign, lines[2]])
+    ledger = parse_ledger(text.splitlines())
+    assert ledger.problems == (f"line 4 is not a valid record: {problem}",)
+    assert len(ledger.records) == 3
+    file = tmp_path / "ledger.jsonl"
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    done = CliRunner().invoke(cli, ["compare", "--ledger", str(file)])
+    assert f"problem: line 4 is not a valid record: {problem}" in done.output
+    assert done.output.endswith("3 records, 1 problems\n")
+    assert done.exit_code == 1

@@ -12,9 +12,10 @@ from support.players import COMPARING_JUDGES, LIKENESS, Script, honest_judge, lu
 
 from ftgate.datasets.builtin import builtin_suites
 from ftgate.domain import Answer, Item, Message, Model, Question
-from ftgate.judge.grading import MIN_AUROC, MIN_KNOWN_AUROC, Judge
+from ftgate.judge.grading import Judge
 from ftgate.judge.known_answers import RIGHT, WRONG, known_answers, known_probes
 from ftgate.measurements.base import JudgeValidation
+from ftgate.measurements.judge_limits import MIN_AUROC, MIN_KNOWN_AUROC
 from ftgate.scoring.text import same_text
 from ftgate.stats.calibration import auroc_interval
 

@@ -15,11 +15,12 @@ from unit.report import samples, test_deployed, test_escape
 from unit.report.test_demo_comments import reports
 
 from ftgate.cli.demo import CANDIDATES
+from ftgate.errors import ConfigurationError
 from ftgate.planning import compare_rows
-from ftgate.planning.compare import Contender, RunComparison, compare_reports
+from ftgate.planning.compare import Contender, RunComparison, compare_reports, compare_runs
 from ftgate.planning.compare_view import comparison_page, print_comparison
 from ftgate.planning.front_svg import front_plot
-from ftgate.report.schema import Report
+from ftgate.report.schema import Report, write_report
 from ftgate.report.svg import spaced
 
 OUT = Path("out")
@@ -225,3 +226,67 @@ def test_nothing_hostile_acts(trick: str) -> None:
     assert "default-src 'none'; style-src 'sha256-" in page
     assert "http-equiv" in page
     assert not re.search(r"<[^>]*\b(src|href)=", page)
+
+
+def stored(folder: Path, report: Report) -> Path:
+    folder.mkdir()
+    write_report(report, folder / "report.json")
+    return folder
+
+
+def test_a_copy_is_shown_once_and_a_candidate_that_was_judged_twice_is_named(tmp_path: Path) -> None:
+    once, other = samples.allowed(), changed(samples.allowed(), started="2025-03-05T09:15:00+00:00")
+    again = changed(samples.allowed(), decided_at="2025-03-06T09:15:00+00:00")
+    names = ("one", "copy", "other", "again")
+    one, copy, later, anew = (
+        stored(tmp_path / name, report) for name, report in zip(names, (once, once, other, again), strict=True)
+    )
+    digest = once.provenance["candidate"]["digest"][:19]
+    comparison = compare_runs([one, copy, later])
+    assert [c.folder for c in comparison.contenders] == [one, later]
+    assert comparison.notes[:2] == (
+        f"{copy} holds the same run as {one}, and is left out.",
+        f"{one}, {later} hold different runs of one candidate, {digest}.",
+    )
+    assert compare_runs([one, anew]).notes[0] == (
+        f"{one}, {anew} hold one run, decided more than once, of one candidate, {digest}."
+    )
+    with pytest.raises(ConfigurationError, match=f"one run to compare: {copy} holds the same run as {one}") as alone:
+        compare_runs([one, copy])
+    assert f"`ftgate report {one}` shows it" in alone.value.hint
+
+
+def test_what_was_checked_stands_below_a_comparison(tmp_path: Path) -> None:
+    other = changed(samples.blocked(), candidate={"kind": "adapter", "digest": f"sha256:{'c' * 64}"})
+    folders = [stored(tmp_path / name, report) for name, report in (("a", samples.allowed()), ("b", other))]
+    comparison = compare_runs(folders)
+    line = (
+        f"Checked: each verdict against its numbers. Not checked: limits and tiers of {folders[0]}, {folders[1]} "
+        "(no policy at hand), the numbers against the answers (ftgate decide FOLDER)."
+    )
+    assert comparison.notes == (line,)
+    assert line in " ".join(printed(comparison, 1000).split())
+    assert f"<p><small>{line}</small></p>" in comparison_page(comparison, OUT).replace("&#34;", '"')
+
+
+def test_one_run_that_contradicts_itself_is_refused_for_that(tmp_path: Path) -> None:
+    damaged = stored(tmp_path / "damaged", samples.allowed().model_copy(update={"verdict": "block"}))
+    with pytest.raises(ConfigurationError, match="verdict block, and its measurements give allow"):
+        compare_runs([damaged])
+
+
+def test_long_names_break_neither_the_table_nor_the_page_and_stay_apart() -> None:
+    long = [
+        samples.allowed().model_copy(update={"name": "a-very-long-name-" * 18 + end}) for end in ("first", "second")
+    ]
+    comparison = compared(*long)
+    text = printed(comparison, 80)
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+    flat = "".join(text.split())
+    page = comparison_page(comparison, OUT)
+    for end in ("first", "second"):
+        assert f"name-{end}" in flat
+        assert f"name-{end}" in page
+        assert f"me-{end}<" in str(front_plot(comparison.groups[0])), "in the picture, too"
+    assert max(map(len, re.findall(r"[\w-]+", page))) < 100
+    assert len(text.splitlines()) < 60

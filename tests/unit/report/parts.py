@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftgate.report.schema import ChecklistEntry, ExampleReport, MeasurementReport, Report, SliceReport
+from ftgate.report.schema import ChecklistEntry, ExampleReport, MeasurementReport, Report, SliceReport, StoppingReport
 
 BASE_DIGEST = "sha256:" + "3f9c1d7ab24e" * 5 + "0a1b"
 CANDIDATE_DIGEST = "sha256:" + "b81e07c55d92" * 5 + "77fe"
@@ -54,13 +54,16 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
     model = {"kind": "full", "name": "base", "reference": "hf://Qwen/Qwen2.5-7B-Instruct", "digest": BASE_DIGEST}
     adapter = {"kind": "adapter", "name": name, "reference": "./adapters/" + name, "digest": CANDIDATE_DIGEST}
     fitness = {"fit": True, "reason": "tells good from bad answers: AUROC 0.97, gap 0.71", "auroc": 0.97, "gap": 0.71}
+    fitness |= {"auroc_low": 0.94, "retest_shift": 0.004, "unparseable": 0.0}
+    alike = {"ok": True, "reason": "the base against itself did not change", "change": 0.0, "items": 50, "p_value": 1.0}
+    corrupted = {"ok": True, "reason": "a corrupted base was blocked", "status": "block"}
     return Report(
         verdict=verdict,
         reasons=reasons,
         name=name,
         measurements=measurements,
         checklist=[
-            ChecklistEntry(item="Limits were fixed before the run", ok=True, evidence="policy sha256 `5e884898da28`"),
+            ChecklistEntry(item="Limits were fixed before the run", ok=True, evidence=f"policy sha256 `{SUITE[:12]}`"),
             ChecklistEntry(
                 item="The suite for its task is held out from the training data",
                 ok=True,
@@ -71,8 +74,10 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
             ),
         ],
         controls={
-            "a_a": {name: {"ok": True, "reason": "the base against itself did not change"} for name in measurements},
-            "positive_control": {name: {"ok": True, "reason": "a corrupted base was blocked"} for name in measurements},
+            "a_a": dict.fromkeys(measurements, alike),
+            "positive_control": {
+                name: {**corrupted, "change": -0.3 if m.worse == "down" else 0.3} for name, m in measurements.items()
+            },
             "judge_fitness": {"forgetting": fitness},
             "adapter_effect": {"prompts": 8, "largest_change": 2.4137, "noise": 0.0},
         },
@@ -86,7 +91,7 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
                     ("target", "evals/target.jsonl", 400),
                     ("forgetting", "evals/general.jsonl", 600),
                     ("tail", "evals/queries.jsonl", 520),
-                    ("calibration", "evals/choices.jsonl", 240),
+                    ("calibration", "evals/choices.jsonl", 1000),
                 )
             },
             "training_data": None,
@@ -102,6 +107,9 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
         },
         timing={"start engine": 61.4, "answer questions": 214.9, "grade answers": 184.2},
         engine_starts=1,
+        stopping=StoppingReport(
+            rule="none", looks=dict.fromkeys(measurements, 1), of=1, questions_asked=5208, questions_saved=0
+        ),
     )
 
 

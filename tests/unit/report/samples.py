@@ -89,6 +89,7 @@ def held() -> Report:
         calibration=calibration("inconclusive", 0.041, 0.048, 0.009, (-0.019, 0.037), n=240, reason=few),
     )
     found.measurements["calibration"].least_n = 500
+    found.provenance["suites"]["calibration"]["items"] = 240
     found.measurements["calibration"].details["notes"] = [
         "the candidate puts only 86 % of its probability on the option letters"
     ]
