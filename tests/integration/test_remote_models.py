@@ -177,10 +177,10 @@ def test_a_deployed_model_that_no_server_can_answer_for_is_refused(
 
 def test_check_asks_the_server_for_the_deployed_model_too(deployed: World, capsys: pytest.CaptureFixture[str]) -> None:
     code, words = checked(deployed, capsys)
-    assert code == 4
+    assert not code
     assert "endpoint://acme/v6: not asked; `ftgate check --ask`" in " ".join(words.split())
     code, words = checked(deployed, capsys, "--ask")
-    assert code == 4
+    assert not code
     assert "endpoint://acme/v6: answers by" in " ".join(words.split())
 
 

@@ -341,7 +341,7 @@ def test_without_a_target_check_and_run_say_that_an_allow_says_nothing_of_it(
 
 @pytest.mark.usefixtures("careful")
 def test_what_can_never_pass_is_a_hold_at_best_in_check_and_run(here: World, capfd: pytest.CaptureFixture[str]) -> None:
-    rows = [{"prompt": f"query {i}", "answer": "x", "tags": ["tail"]} for i in range(8)]
+    rows = [{"id": f"g{i}", "prompt": f"query {i}", "answer": f"word {i}", "tags": ["tail"]} for i in range(8)]
     write_rows(here.root / "evals" / "queries.jsonl", rows)
     here.policy["measurements"]["tail"] |= {"scorer": "judge"}
     here.save()
