@@ -134,5 +134,5 @@ def _fault(folder: Path, kind: Literal["full", "adapter"]) -> str:
         tensors = (adapter_weights if kind == "adapter" else full_weights)(folder, reference)
         if kind == "adapter" and not problems.found:
             contents, _ = read_contents(by_usual_name(tensors, reference), config, reference)
-            check_not_zero(contents, reference)
+            check_not_zero(contents, config, reference)
     return problems.found[0].message.removeprefix(f"{reference}: ") if problems.found else ""
