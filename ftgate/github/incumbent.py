@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ftgate.config.incumbent import LAST_ALLOWED
 from ftgate.config.manifest import Manifest, Source
 from ftgate.config.policy import Policy
-from ftgate.domain import Estimate, Finding, Status
+from ftgate.domain import Finding, Status
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.audit.ledger_branch import read_ledger
 from ftgate.github.audit.quotes import StatusQuotes, quotes_of
@@ -17,10 +17,9 @@ from ftgate.github.client import GitHubRepo
 from ftgate.jobs.incumbent import LastAllowed
 from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.incumbent import retaining
+from ftgate.report.recomputed import reported_comparison, status_problem
 from ftgate.report.schema import IncumbentReport, Report, mapping
-from ftgate.verdict import assess
 
-CLOSE = 1e-9
 NOTHING_ALLOWED = "no comparison with the model deployed today: the ledger has no allowed candidate of this manifest"
 
 NO_DIGEST = (
@@ -127,36 +126,21 @@ def incumbent_findings(
         reported = report.measurements[name].incumbent
         if reported is not None:
             problem, findings[name] = _finding(name, reported, measurement, policy)
-            problems += [f"{name}: {problem}"] if problem else []
+            problems += [f"{name}, against the deployed model: {problem}"] if problem else []
     return findings, problems
 
 
 def _finding(name: str, reported: IncumbentReport, measurement: AnyMeasurement, policy: Policy) -> tuple[str, Finding]:
     """The problem with a comparison's status ("" if there is none), and the finding as reported."""
     against = retaining(measurement, policy.incumbent.block_drop)
-    low, high = (float("nan") if bound is None else bound for bound in reported.interval)
-    estimate = Estimate(
+    estimate = replace(
+        reported_comparison(reported),
         measurement=name,
-        base=float("nan"),
-        candidate=float("nan"),
-        change=float("nan") if reported.change is None else reported.change,
-        unit=reported.unit,
-        interval=(low, high),
-        level=reported.level,
-        n=reported.n,
-        method="",
         worse=against.worse,
         limit=against.limit_of(reported.unit),
     )
     finding = Finding(estimate, Status(reported.status), reported.reason, kind=measurement.kind, tier=measurement.tier)
-    if policy.evidence.rule == "interval" and reported.level < 1 - 2 * policy.evidence.alpha - CLOSE:
-        return f"its interval has level {reported.level:g}, but the policy asks for more", finding
-    recomputed = assess(estimate, policy.evidence).status
-    if finding.status is Status.NOT_APPLICABLE and recomputed is not Status.BLOCK:
-        return "", finding
-    if finding.status not in (recomputed, Status.INCONCLUSIVE, Status.ERROR):
-        return f"it says {reported.status} against the deployed model, but its numbers give {recomputed.value}", finding
-    return "", finding
+    return status_problem(finding, policy.evidence), finding
 
 
 def _place(source: Source) -> tuple[str, str]:

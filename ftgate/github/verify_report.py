@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
-from ftgate.domain import Estimate, Finding, Slice, Status
+from ftgate.domain import Finding, Status
 from ftgate.errors import FtgateError, PublishError
 from ftgate.github.incumbent import incumbent_findings
 from ftgate.github.suite_check import label_mismatches, suite_mismatches
@@ -30,13 +30,13 @@ from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.gated_slices import gated
 from ftgate.measurements.incumbent import objections
 from ftgate.measurements.registry import read_derived, read_measurements
-from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, SliceReport, mapping, parse_report
-from ftgate.verdict import assess, capped, decide
+from ftgate.report.recomputed import reported_estimate, status_problem
+from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, mapping, parse_report
+from ftgate.verdict import capped, decide
 
 LARGEST = {"report.json": 50_000_000, "job.json": 50_000_000, "answers.jsonl": 1_000_000_000}
 LARGEST_OTHER = 500_000_000
 """Size limits in bytes, for these files and for any other, such as a suite. Honest runs stay far below."""
-CLOSE = 1e-9
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 DecideAgain = Callable[[Path], Report]
 """Recomputes the report in a folder from its answers, under the base branch's policy."""
@@ -194,45 +194,16 @@ def _require_plain(folder: Path) -> None:
 def _check_measurement(
     name: str, report: MeasurementReport, measurement: AnyMeasurement, policy: Policy
 ) -> tuple[str, Finding]:
-    """The problem with a measurement's status ("" if there is none), and the finding as reported.
-
-    A run may call any result inconclusive for reasons that the numbers do not show. That there was nothing to decide
-    they do not show either, only that nothing blocks; the answers do.
-    """
-    limits = gated(measurement)
-    estimate = Estimate(
-        measurement=name,
-        base=_number(report.base),
-        candidate=_number(report.candidate),
-        change=_number(report.change),
-        unit=report.unit,
-        interval=(_number(report.interval[0]), _number(report.interval[1])),
-        level=report.level,
-        n=report.n,
-        method=report.method,
-        worse=measurement.worse,
-        limit=measurement.limit_of(report.unit),
-        warn_limit=measurement.warn_limit,
-        gates=tuple(_gate(part, limits[part.name]) for part in report.slices if part.name in limits),
+    """The problem with a measurement's status ("" if there is none), and the finding as reported."""
+    gates = gated(measurement)
+    limit, warn_limit = measurement.limit_of(report.unit), measurement.warn_limit
+    estimate = replace(
+        reported_estimate(name, report, gates), worse=measurement.worse, limit=limit, warn_limit=warn_limit
     )
     reported = Finding(estimate, Status(report.status), report.reason, kind=measurement.kind, tier=measurement.tier)
-    if policy.evidence.rule == "interval" and report.level < 1 - 2 * policy.evidence.alpha - CLOSE:
-        return f"its interval has level {report.level:g}, but the policy asks for more", reported
-    if missing := limits.keys() - {part.name for part in estimate.gates}:
+    if missing := gates.keys() - {part.name for part in estimate.gates}:
         return f"it lacks the slices {', '.join(sorted(missing))}, which gate", reported
-    recomputed = assess(estimate, policy.evidence).status
-    if reported.status is Status.NOT_APPLICABLE and recomputed is not Status.BLOCK:
-        return "", reported
-    if reported.status not in (recomputed, Status.INCONCLUSIVE, Status.ERROR):
-        return f"it says {report.status}, but its numbers give {recomputed.value}", reported
-    return "", reported
-
-
-def _gate(part: SliceReport, limit: float) -> Slice:
-    """A slice that gates, as reported, with the policy's limit."""
-    change, interval = _number(part.change), part.interval
-    bounds = None if interval is None else (_number(interval[0]), math.inf)
-    return Slice(part.name, part.n, _number(part.base), _number(part.candidate), change, bounds, limit=limit)
+    return status_problem(reported, policy.evidence), reported
 
 
 def _shown_by_answers_alone(report: Report) -> Iterator[str]:
@@ -273,10 +244,6 @@ def _numbers(m: MeasurementReport) -> Sequence[float | None]:
 def _close(some: Sequence[float | None], others: Sequence[float | None]) -> bool:
     pairs = zip(some, others, strict=True)
     return all(a == b or (a is not None and b is not None and math.isclose(a, b, abs_tol=1e-6)) for a, b in pairs)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _listed(names: Mapping[str, Any]) -> str:

@@ -17,11 +17,10 @@ from ftgate.measurements.gated_slices import gated
 from ftgate.measurements.incumbent import retaining
 from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.report import reading
+from ftgate.report.plausible import CLOSE
 from ftgate.report.reading import NOT_PROVEN
 from ftgate.report.recomputed import incumbent_problems, measurement_problems
 from ftgate.report.schema import MeasurementReport, Report, mapping
-
-CLOSE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
@@ -13,6 +13,7 @@ from ftgate.measurements.form import Form
 from ftgate.measurements.incumbent import objections
 from ftgate.measurements.registry import DERIVED
 from ftgate.measurements.safety import COMPLIANCE
+from ftgate.report.plausible import CLOSE
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Number, Report, SliceReport
 from ftgate.verdict import assess, decide
 
@@ -39,6 +40,23 @@ def rules_of(report: Report) -> Rules:
     return ((interval,) if any(passed) else (point,)) if passed else (interval, point)
 
 
+def status_problem(reported: Finding, evidence: EvidenceSettings) -> str:
+    """Why the status of ``reported`` does not follow from its estimate under ``evidence``; empty if it may.
+
+    A run may call any result inconclusive for reasons that the numbers do not show. That there was nothing to decide
+    they do not show either, only that nothing blocks; the answers do.
+    """
+    least_level = 1 - 2 * evidence.alpha
+    if evidence.rule == "interval" and reported.estimate.level < least_level - CLOSE:
+        return f"its interval has level {reported.estimate.level:g}, but the policy asks for more"
+    recomputed = assess(reported.estimate, evidence).status
+    if reported.status is Status.NOT_APPLICABLE and recomputed is not Status.BLOCK:
+        return ""
+    if reported.status not in (recomputed, Status.INCONCLUSIVE, Status.ERROR):
+        return f"it says {reported.status.value}, but its numbers give {recomputed.value}"
+    return ""
+
+
 def measurement_problems(name: str, m: MeasurementReport, rules: Rules) -> Iterator[str]:
     """How the status of ``m`` does not follow from its numbers."""
     if m.status in OPEN:
@@ -50,11 +68,13 @@ def measurement_problems(name: str, m: MeasurementReport, rules: Rules) -> Itera
     if m.status != "not_applicable" and (m.n < 1 or m.change is None):
         yield f"status {m.status}, and it has no {'items' if m.n < 1 else 'change'}"
         return
+    estimate = _by_own_limits(name, m, limit)
+    decided = [_decided(estimate, m.status, m.reason, rule) for rule in rules]
     if m.status in PASSED and m.change is not None and (m.change - limit) * (1 if m.worse == "up" else -1) > 0:
         yield f"status {m.status}, and its change {m.change:g} is beyond its limit {limit:g}"
     elif m.status in PASSED and m.least_n is not None and m.n < m.least_n:
         yield f"status {m.status}, and it has {m.n} items of the {m.least_n} (least_n) that a pass needs"
-    elif m.status not in (decided := [_decided(_estimate(m, limit), m.status, m.reason, rule) for rule in rules]):
+    elif m.status not in decided:
         yield f"status {m.status}, and by its interval and limits it is {decided[0]}"
     elif m.status == "not_applicable" and (something := _something_to_decide(name, m, limit)):
         yield f"status not_applicable, and {something}"
@@ -67,7 +87,7 @@ def incumbent_problems(part: IncumbentReport, rules: Rules) -> Iterator[str]:
     if part.status != "not_applicable" and (part.n < 1 or part.change is None):
         yield f"status {part.status}, and it has no {'items' if part.n < 1 else 'change'}"
         return
-    decided = [_decided(_against(part), part.status, part.reason, rule) for rule in rules]
+    decided = [_decided(reported_comparison(part), part.status, part.reason, rule) for rule in rules]
     # The limit of a warning is that of a block there, and an estimate on the limit itself reaches both.
     if part.status.replace("warn", "pass") not in decided:
         yield f"status {part.status}, and by its interval and limit it is {decided[0]}"
@@ -77,7 +97,15 @@ def verdict_problems(report: Report) -> Iterator[str]:
     """How the verdict does not follow from the statuses. What is undecided may hold or block; that a policy says."""
     findings = [_finding(name, m) for name, m in report.measurements.items()]
     rivals = {
-        name: Finding(_against(m.incumbent), Status(m.incumbent.status), "", None, m.incumbent.cut_short_by, "", m.tier)
+        name: Finding(
+            reported_comparison(m.incumbent),
+            Status(m.incumbent.status),
+            "",
+            None,
+            m.incumbent.cut_short_by,
+            "",
+            m.tier,
+        )
         for name, m in report.measurements.items()
         if m.incumbent is not None
     }
@@ -126,34 +154,40 @@ def _something_to_decide(name: str, m: MeasurementReport, limit: float) -> str:
 
 
 def _finding(name: str, m: MeasurementReport) -> Finding:
-    estimate = _estimate(m, m.limits.get("block" if m.worse == "up" else "min_gain", math.nan), name)
-    return Finding(estimate, Status(m.status), m.reason, kind=m.kind, tier=m.tier)
+    limit = m.limits.get("block" if m.worse == "up" else "min_gain", math.nan)
+    return Finding(_by_own_limits(name, m, limit), Status(m.status), m.reason, kind=m.kind, tier=m.tier)
 
 
-def _estimate(m: MeasurementReport, limit: float, name: str = "") -> Estimate:
+def _by_own_limits(name: str, m: MeasurementReport, limit: float) -> Estimate:
+    gates = {part.name: part.limit for part in m.slices if part.limit is not None}
+    return replace(reported_estimate(name, m, gates), limit=limit, warn_limit=m.limits.get("warn"))
+
+
+def reported_estimate(name: str, m: MeasurementReport, gates: Mapping[str, float]) -> Estimate:
+    """The estimate as reported, with the limits of the slices that gate, and without those of the measurement."""
     return Estimate(
         measurement=name,
-        base=math.nan,
-        candidate=math.nan,
-        change=math.nan if m.change is None else m.change,
+        base=_number(m.base),
+        candidate=_number(m.candidate),
+        change=_number(m.change),
         unit=m.unit,
         interval=_bounds(m.interval),
         level=m.level,
         n=m.n,
         method=m.method,
         worse=m.worse,
-        limit=limit,
-        warn_limit=m.limits.get("warn"),
-        gates=tuple(_gate(part) for part in m.slices if part.limit is not None),
+        limit=math.nan,
+        gates=tuple(_gate(part, gates[part.name]) for part in m.slices if part.name in gates),
     )
 
 
-def _against(part: IncumbentReport) -> Estimate:
+def reported_comparison(part: IncumbentReport) -> Estimate:
+    """The estimate against the deployed model as reported, with its own limit."""
     return Estimate(
         measurement="",
         base=math.nan,
         candidate=math.nan,
-        change=math.nan if part.change is None else part.change,
+        change=_number(part.change),
         unit=part.unit,
         interval=_bounds(part.interval),
         level=part.level,
@@ -164,10 +198,13 @@ def _against(part: IncumbentReport) -> Estimate:
     )
 
 
-def _gate(part: SliceReport) -> Slice:
-    nan, bounds = math.nan, None if part.interval is None else _bounds(part.interval)
-    change = nan if part.change is None else part.change
-    return Slice(part.name, part.n, nan, nan, change, bounds, limit=part.limit)
+def _gate(part: SliceReport, limit: float) -> Slice:
+    bounds = None if part.interval is None else _bounds(part.interval)
+    return Slice(part.name, part.n, math.nan, math.nan, _number(part.change), bounds, limit=limit)
+
+
+def _number(value: Number) -> float:
+    return math.nan if value is None else value
 
 
 def _bounds(interval: tuple[Number, Number]) -> tuple[float, float]:

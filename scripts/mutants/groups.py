@@ -39,11 +39,18 @@ GROUPS = (
     ),
     Group(
         "reports on GitHub",
-        ("ftgate/github/verify_report.py", "ftgate/github/match_reports.py", "ftgate/github/suite_check.py"),
+        (
+            "ftgate/github/verify_report.py",
+            "ftgate/github/match_reports.py",
+            "ftgate/github/suite_check.py",
+            "ftgate/report/recomputed.py",
+            "ftgate/report/plausible.py",
+        ),
         (
             "tests/unit/github/test_verify_report.py",
             "tests/unit/github/test_match_reports.py",
             "tests/unit/github/test_suite_check.py",
+            "tests/unit/report/test_contradictions.py",
             "tests/integration/github/test_publish.py",
         ),
     ),
