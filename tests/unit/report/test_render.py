@@ -282,7 +282,7 @@ def test_links_are_shown_where_they_lead_somewhere(name):
     text = render_comment(report, links=links)
     page = DOCS_OF[numbers.outcome(report)]
     assert f"[This run](https://host/run/1) · [What this verdict means](https://host/docs/{page})" in text
-    assert ("[How to waive it]" in text) == (report.verdict != "allow")
+    assert ("[How to waive this verdict]" in text) == (report.verdict != "allow")
     assert "[Full report]" not in text
 
 
