@@ -177,7 +177,11 @@ def test_a_body_without_a_trail_has_none():
             "maintainer of the runner:** Repair what failed, then press",
             "because the gate itself failed: judge `https://judge.acme/v1`: no answer for 300 s.",
         ),
-        ("", "maintainer of the runner:** Look into the log of this run", "The gate itself failed before it could test"),
+        (
+            "",
+            "maintainer of the runner:** Look into the log of this run",
+            "The gate itself failed before it could test",
+        ),
     ],
 )
 def test_an_error_says_why_and_who_must_do_what(problem, who, why):
