@@ -32,14 +32,15 @@ DIFF_LIMIT = 6_000
 LEAST_SECTION = 1_500
 """Fewest characters that a model's section gets, however many models there are."""
 MOST_LISTED = 100
-UNKNOWN = "Not known: nothing was judged, which says nothing about the model itself."
-RERUN = "choose “Re-run failed jobs” on the page of this run"
+UNKNOWN = "Not known: the model was not tested."
+RERUN = "press “Re-run failed jobs” on the page of this run"
 FAILED = "the evaluation failed: "
 """How a problem begins that an evaluation gave as its reason."""
 LEFT_NO_REPORT = "left no report"
 """What a problem says where an evaluation gave no reason."""
 _MANIFEST = re.compile(r"([^\s:`]+\.(?:ya?ml|json|toml)): ")
 """A problem with a manifest begins with its path."""
+_ADDRESS = re.compile(r"https?://[^\s`]*[^\s`.,:;)]")
 _MARK = re.compile(r"<!-- ftgate:comment( [^ >]+)? -->")
 
 
@@ -140,7 +141,7 @@ def _heading(content: CommentContent) -> list[str]:
     lines = [f"## {numbers.headline(content.verdict)}: {models}"]
     problems = [f"- {inline(without_paths(problem), 600)}" for problem in content.problems[:20]]
     if content.problems and not content.sections and content.verdict == "error":
-        lines.append(_next(content.problems))
+        lines += [_cause(content.problems), _next(content.problems)]
         problems = problems[1:]
     lines += ["\n".join(problems)] if problems else []
     if len(content.sections) > 1:
@@ -183,7 +184,7 @@ def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
     parts = [
         f"## {numbers.headline('error')}: {code(section.title, 80)}",
         f"**What was lost:** {UNKNOWN}",
-        "**Why:** The gate itself failed before it could judge this model.",
+        _cause(section.problems),
         _next(section.problems),
         "\n".join(f"- Also: {prose(without_paths(problem), 400)}" for problem in section.problems[1:10]),
         links.row("error"),
@@ -191,15 +192,27 @@ def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def _cause(problems: Sequence[str]) -> str:
+    """Why there is no verdict: the first problem, whose addresses are code, as links among the steps mislead."""
+    first = without_paths(problems[0]).removeprefix(FAILED) if problems else ""
+    what = "The gate itself failed before it could test the model"
+    if first:
+        shown = first if "`" in first else _ADDRESS.sub(lambda match: as_code(match[0]), first)
+        what = f"The model was not tested, because the gate itself failed: {shown}"
+    if (manifest := _MANIFEST.match(first)) and LEFT_NO_REPORT not in first:
+        what = f"The model was not tested, because {as_code(manifest[1])} is wrong: {first[manifest.end() :]}"
+    return f"**Why:** {prose(what if what.endswith('.') else f'{what}.', 700)}"
+
+
 def _next(problems: Sequence[str]) -> str:
-    """Whose turn it is after an error, and the one thing to do, which its first problem names."""
+    """Whose turn it is after an error, and the one thing to do: the cause stands above it."""
     first = without_paths(problems[0]) if problems else ""
-    manifest = _MANIFEST.match(first)
-    who, what = RUNNER, f"Fix this, then {RERUN}: {first.removeprefix(FAILED)}"
+    manifest = _MANIFEST.match(first.removeprefix(FAILED))
+    who, what = RUNNER, f"Repair what failed, then {RERUN}."
     if not first or LEFT_NO_REPORT in first:
-        what = f"Look into the log of this run for what stopped it, fix it, then {RERUN}."
+        what = f"Look into the log of this run for what stopped it, repair that, then {RERUN}."
     elif manifest:
-        who, what = AUTHOR, f"Correct {as_code(manifest[1])} and push: {first[manifest.end() :]}"
+        who, what = AUTHOR, f"Correct {as_code(manifest[1])} and push."
     return f"**What to do next, for the {who}:** {prose(what, 600)}"
 
 

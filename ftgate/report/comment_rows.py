@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ftgate.report import deployed, numbers, tables
 from ftgate.report.explanation import straddles
+from ftgate.report.footnotes import SMALLEST_FLOOR
 from ftgate.report.items import LEAST_FLIP
 from ftgate.report.schema import (
     ChecklistEntry,
@@ -25,6 +26,8 @@ SHOWN_FLIPS = 3
 """At most so many answers of a measurement are shown in either direction; the page has more."""
 SHOWN_BETTER = 1
 """Of the answers that got better, fewer: they decide nothing."""
+SMALLEST_DIFFERENCE = 0.02
+"""Between a share and the one that follows from both scores: a smaller one needs no word."""
 SHORT_REASON = 60
 """Characters of a reason that has room in the table."""
 MOST_SLICES = 5
@@ -110,10 +113,12 @@ def brief_tables(report: Report) -> list[BriefTable]:
     if not of_deployed:
         return [BriefTable(f"base → candidate ({tables.interval_heading(report)})", of_base, "")]
     heading = f"base → candidate ({tables.interval_heading(report)})"
+    levels = {m.incumbent.level for m in report.measurements.values() if m.incumbent is not None}
+    spread = f"{numbers.level(levels.pop())} interval" if len(levels) == 1 else "interval"
     decided_by_deployed = deployed_decides(report)
     base = BriefTable(heading, of_base, _fold("the base", of_base) if decided_by_deployed else "")
     folded = "" if decided_by_deployed else _fold("the deployed model", of_deployed)
-    rival = BriefTable("deployed → candidate", of_deployed, folded)
+    rival = BriefTable(f"deployed → candidate ({spread})", of_deployed, folded)
     return [rival, base] if decided_by_deployed else [base, rival]
 
 
@@ -128,7 +133,7 @@ def _rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, m.status, _undecided(m)),
-            change=_change(m.base, m.candidate, m.change, m.interval, m.unit),
+            change=_change(m.base, m.candidate, m.change, m.interval, m.unit, _floor(m)),
             limit=_limit(m.limits, m.unit),
             failing=m.status not in _FINE,
         )
@@ -142,7 +147,7 @@ def _deployed_rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, part.status, "not finished" if part.cut_short_by else ""),
-            change=_change(part.score, part.candidate, part.change, part.interval, part.unit),
+            change=_change(part.score, part.candidate, part.change, part.interval, part.unit, _floor(m)),
             limit=_limit({"block": part.limit}, part.unit),
             failing=part.status not in _FINE,
         )
@@ -169,7 +174,7 @@ def _undecided(m: MeasurementReport) -> str:
     if m.status != "inconclusive" or straddles(m) or CONTAINS_LIMIT in m.reason:
         return ""
     if m.least_n is not None and m.n < m.least_n:
-        return f"undecided: {numbers.count(m.n)} of at least {numbers.count(m.least_n)} items"
+        return f"undecided, too few items: {numbers.count(m.n)} of {numbers.count(m.least_n)}"
     reason = re.split(r"[:;]", m.reason)[0].strip()
     return f"undecided: {reason}" if 0 < len(reason) <= SHORT_REASON else ""
 
@@ -293,7 +298,9 @@ def _worse(m: MeasurementReport, part: IncumbentReport | None = None, most: int 
     by = _by("worse", m, "" if part is None else " than the deployed model's")
     if numbers.kind(m.unit) == "ece":
         than = "the base" if part is None else "the deployed model"
-        by = f"wrong, with at least {LEAST_POINTS} points more confidence than {than}'s"
+        heading = f"In {count} of {numbers.count(compared.n)} answers it is wrong and at least {LEAST_POINTS} points "
+        heading += f"surer than {than}, {len(flips)} shown"
+        return WorseAnswers(heading, flips, "base" if part is None else "deployed")
     return WorseAnswers(_heading(count, compared.n, by, len(flips)), flips, "base" if part is None else "deployed")
 
 
@@ -316,13 +323,33 @@ def _heading(count: str, n: int, by: str, shown: int) -> str:
     return f"{count} of {numbers.count(n)} answers {'is' if count == '1' else 'are'} {by}, {shown} shown"
 
 
-def _change(base: Number, candidate: Number, change: Number, bounds: tuple[Number, Number], unit: str) -> str:
-    """``69.2 → 6.8: lost 95.8 % (93.9 to 97.6)``; of confidence, whose errors hold chance, the change alone."""
+def _change(
+    base: Number, candidate: Number, change: Number, bounds: tuple[Number, Number], unit: str, floor: float
+) -> str:
+    """``69.2 → 6.8: lost 90.2 % (88.1 to 92.0)``; of confidence, whose errors hold chance, the change alone.
+
+    A share above a judge's floor says so where it is not the share that follows from both scores; scores that are
+    rounded alike beside a change that is not are left out.
+    """
     text = numbers.change_and_interval(change, amounts.within_reach(bounds, base, unit), unit)
+    if numbers.kind(unit) == "drop" and floor and base and candidate is not None and change is not None:
+        by_hand = (base - candidate) / base
+        if abs(change - by_hand) >= SMALLEST_DIFFERENCE:
+            text = text.replace(" % (", f" % of what lies above {numbers.decimal(100 * floor, 1)} (", 1)
+    if (
+        numbers.kind(unit) in ("drop", "loss", "gain")
+        and numbers.score(base, unit) == numbers.score(candidate, unit) != numbers.NONE
+    ):
+        return text if any(word in text for word in ("lost", "gained")) else f"{numbers.score(base, unit)}: {text}"
     scores = numbers.scores(base, candidate, unit).removesuffix(" of 100")
     if numbers.kind(unit) == "rise":
         scores = f"{scores} {numbers.risen(unit)}"
     return text if numbers.kind(unit) == "ece" or numbers.NONE in scores else f"{scores}: {text}"
+
+
+def _floor(m: MeasurementReport) -> float:
+    floor = numbers.finite(m.details.get("judge_floor")) or 0.0
+    return floor if floor >= SMALLEST_FLOOR else 0.0
 
 
 def _all_numbers(m: MeasurementReport) -> str:

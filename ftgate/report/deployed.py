@@ -70,7 +70,7 @@ def harm(name: str, part: IncumbentReport) -> str:
     bound, change = part.interval[0], numbers.change(part.change, part.unit)
     at_least = f" (at least {amounts.size(bound, part.unit)})" if bound is not None else ""
     where, limit = numbers.subject(name), amounts.allowed({"block": part.limit}, part.unit).capitalize()
-    what = f"it {change} of what that one had" if numbers.kind(part.unit) == "drop" else change
+    what = f"it {change} of the deployed model's score" if numbers.kind(part.unit) == "drop" else change
     return f"is worse than {DEPLOYED} on {where}: {what}{at_least}. {limit}"
 
 
@@ -79,8 +79,8 @@ def steps(report: Report) -> list[str]:
     suggestions = []
     if worse := [numbers.in_sentence(name) for name, part in failing(report) if part.status == "block"]:
         suggestions.append(
-            f"Add to the training data what only {DEPLOYED} was trained on, for {' and '.join(worse)}: compare how "
-            "both were trained, as the candidate may lack data that the other has seen."
+            f"Compare the training data of both models, and add, for {' and '.join(worse)}, what {DEPLOYED} was "
+            "trained on and this one was not."
         )
     for name, part in failing(report):
         if part.status != "block" and report.measurements[name].status not in _FAILING:

@@ -137,7 +137,7 @@ def _harm(name: str, m: MeasurementReport) -> str:
         gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
         return f"{gained} on {where}{bound}. {limit}"
     if kind == "ece":
-        return f"{_leaning(m)}: its confidence is {numbers.change(m.change, m.unit)} than the base's{bound}. {limit}"
+        return f"{_leaning(m)}: its confidence has {numbers.change(m.change, m.unit)} than the base's{bound}. {limit}"
     if kind == "rise":
         return f"{_risen(m)}. {limit}"
     if kind == "drop" and m.change >= NEARLY_ALL:
@@ -150,9 +150,11 @@ def _risen(m: MeasurementReport) -> str:
     """What the candidate now does more often, and how often both models did it."""
     if m.unit == CUT:
         often = "never stops" if (m.candidate or 0.0) >= NEARLY_ALL else "fails to stop more often"
-        more = f"{often}: more of its answers than of the base's are cut at the token limit"
-    else:
-        more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
+        both = [numbers.answers(value, m.n, m.unit) for value in (m.candidate, m.base)]
+        before = both[1].partition(" of ")[0]
+        more = f"{often}: {both[0]} are cut at the token limit (base: {before})"
+        return f"{more}, {amounts.size(m.change, m.unit)} more{_bound_text(m)}"
+    more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
     return f"{more}, by {amounts.size(m.change, m.unit)}{_bound_text(m)}"
 
 
@@ -213,7 +215,7 @@ def _open(name: str, m: MeasurementReport) -> str:
     likely = f"(likely range: {amounts.beside(m.change, bounds, m.unit)})"
     of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
     what = {
-        "ece": f"by estimate its confidence is {changed} than the base's {likely}",
+        "ece": f"by estimate its confidence has {changed} than the base's {likely}",
         "rise": f"by estimate it gives {changed} {numbers.risen(m.unit)} {likely}",
     }.get(kind, f"by estimate it {changed}{of_base} {likely}")
     if amounts.NO_CHANGE in changed:
@@ -221,7 +223,7 @@ def _open(name: str, m: MeasurementReport) -> str:
     if kind in ("ece", "rise"):
         perhaps = "may have become worse"
     allowed = amounts.allowed(m.limits, m.unit).capitalize()
-    return f"{perhaps} {where}: {what}. {allowed}; {numbers.count(m.n)} items cannot tell"
+    return f"{perhaps} {where}: {what}. {allowed}; {numbers.count(m.n)} test items are too few to tell"
 
 
 def _worse_than_deployed(
@@ -235,7 +237,7 @@ def _worse_than_deployed(
         return _sentences(f"{name} {deployed.standing(*worse[0])}")
     also = _others(worse[1:], "Also worse than the deployed model", _moved_from_deployed)
     fine = all(m.status in ("pass", "warn", "not_applicable") for _, m in measurements)
-    passes = "Compared with the base it stays within every limit" if fine else ""
+    passes = "It passes against the base, but must also pass against the deployed model" if fine else ""
     return _sentences(f"{name} {deployed.harm(*worse[0])}", also, passes)
 
 
@@ -328,7 +330,7 @@ def _too_few(m: MeasurementReport) -> str:
     """How many items there were of those that it needs, where that is what keeps it open."""
     if m.least_n is None or m.n >= m.least_n:
         return ""
-    return f"{numbers.count(m.n)} of at least {numbers.count(m.least_n)} items"
+    return f"too few items: {numbers.count(m.n)} of {numbers.count(m.least_n)}"
 
 
 def _sentences(*parts: str) -> str:

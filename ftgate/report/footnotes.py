@@ -6,10 +6,12 @@ from ftgate.measurements import registry
 from ftgate.report import deployed, numbers
 from ftgate.report.explanation import listed
 from ftgate.report.schema import Report
-from ftgate.scoring.amounts import OF_BASE
 
 SMALLEST_FLOOR = 0.0005
 """A judge's floor that is shown: from 0.1 of 100 on, as rounded."""
+
+_CORRECTED = ", corrected for chance"
+_CORRECTED_BOTH = "; its change is corrected for chance, so it is not exactly their difference"
 
 
 def tiers(report: Report) -> str:
@@ -28,13 +30,13 @@ def tiers(report: Report) -> str:
 
 
 def not_gated(report: Report) -> str:
-    """What an allow says nothing about: kinds that are not measured, not applicable or advisory, and what none covers.
+    """What an allow does not cover: kinds that are not measured, not applicable or advisory, and what none covers.
 
     It follows from the measurements, which are verified, so that no report can leave it out.
     """
     shown = report.measurements.items()
     gating = {m.kind or name for name, m in shown if m.gates and m.status != "not_applicable"}
-    return f"This verdict says nothing of: {', '.join(registry.not_gated(gating))}."
+    return f"This verdict does not cover: {', '.join(registry.not_gated(gating))}."
 
 
 def scales(report: Report, *, errors: bool = True) -> str:
@@ -47,14 +49,12 @@ def scales(report: Report, *, errors: bool = True) -> str:
     kinds = {numbers.kind(unit) for unit in units}
     parts = ["Scores are out of 100."] if kinds & {"drop", "gain", "loss"} else []
     if "drop" in kinds:
-        of_whom = OF_BASE.replace(" had", ", or the deployed model, had") if deployed.compared(report) else OF_BASE
-        parts.append(f"A loss or gain in % is a share {of_whom}{_floors(report)}.")
+        of_whom = "the base's or the deployed model's" if deployed.compared(report) else "the base's"
+        parts.append(f"A loss or gain in % is a share of {of_whom} score{_floors(report)}.")
     if "ece" in kinds:
         parts.append(
-            "Confidence: the points by which it is off on average are its expected calibration error (ECE). Chance "
-            "adds to both numbers, and the change leaves that out, so it is not exactly their difference."
-            if errors
-            else "Confidence is off by its expected calibration error (ECE); the change leaves out what chance adds."
+            "Confidence error is the gap between how sure a model is and how often it is right, by level of confidence "
+            f"(expected calibration error, ECE){_CORRECTED_BOTH if errors else _CORRECTED}."
         )
     return " ".join(parts)
 
@@ -68,8 +68,8 @@ def _floors(report: Report) -> str:
     }
     if not floors:
         return ""
-    above = ", ".join(f"{floor} ({name})" for name, floor in floors.items())
-    return f" above what the judge gives even to worthless answers: {above}"
+    above = listed([f"on {name} of what lies above {floor}" for name, floor in floors.items()])
+    return f", {above}, which the judge gives even to worthless answers"
 
 
 def below(report: Report, *, errors: bool = True) -> list[str]:

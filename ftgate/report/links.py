@@ -39,7 +39,7 @@ class CommentLinks:
             "Full report": self.page,
             "Policy": self.policy,
             "What this verdict means": about,
-            "How to waive it": self.waive if outcome in ("block", "hold", "error") else "",
+            "How to waive this verdict": self.waive if outcome in ("block", "hold") else "",
         }
         return " · ".join(f"[{name}]({_address(url)})" for name, url in named.items() if url.startswith("https://"))
 

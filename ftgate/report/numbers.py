@@ -13,6 +13,7 @@ from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport
 from ftgate.scoring.amounts import (
     NONE,
     amount,
+    answers,
     change,
     change_and_interval,
     compact_change,
@@ -71,6 +72,7 @@ EMOJI: Mapping[str, str] = {
 __all__ = [
     "NONE",
     "amount",
+    "answers",
     "change",
     "change_and_interval",
     "compact_change",
@@ -193,6 +195,11 @@ def duration(seconds: Number) -> str:
     if rounded < 3600:
         return f"{rounded // 60} min {rounded % 60:02d} s"
     return f"{count(rounded // 3600)} h {rounded % 3600 // 60:02d} min"
+
+
+def about(seconds: float) -> str:
+    """A duration to plan with: ``40 s``, ``3 min``, ``2 h 07 min``."""
+    return duration(seconds) if not 60 <= round(seconds) < 3600 else f"{round(seconds / 60)} min"
 
 
 def size(n: int) -> str:

@@ -144,7 +144,7 @@ def slices_rule(report: Report) -> str:
     deciding = [name for name, m in report.measurements.items() if any(part.limit is not None for part in m.slices)]
     rules = [f"the worst slice of {numbers.in_sentence('form')}"] if "form" in report.measurements else []
     rules += [f"those with a limit in {listed([numbers.in_sentence(name) for name in deciding])}"] if deciding else []
-    return f"only {listed(rules)} {'decide' if deciding else 'decides'}" if rules else "no decision rests on them"
+    return f"only {listed(rules)} {'decide' if deciding else 'counts'}" if rules else "no decision rests on them"
 
 
 def interval_heading(report: Report) -> str:

@@ -43,7 +43,7 @@ def print_report(report: Report, console: Console) -> None:
     for note in report.notes:
         _print_point(f"note: {note}", console)
     console.print(_table(report, console))
-    console.print(_text("\n".join(plain_line(words, 300) for words in footnotes.below(report)), console, "dim"))
+    console.print(_text("\n".join(plain_line(words, 500) for words in footnotes.below(report)), console, "dim"))
     if report.measurements:
         _print_bars(report, console)
     concerns = tables.concerns(report)

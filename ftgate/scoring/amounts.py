@@ -1,7 +1,8 @@
 """Scores, changes, intervals and limits in words: one way of saying them for every decision, report and table. Pure.
 
 A score is out of 100. A change is in points of it, or a share in % of what the base had, and says whether it was lost
-or gained. Confidence is off by so many points. A share of answers is in %, and its change in points.
+or gained. Confidence has an error, of which there is more or less in points. A share of answers is in %, and its change
+in points.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _SIDES: Mapping[str, tuple[str, str]] = {
     "drop": ("lost", "gained"),
     "loss": ("lost", "gained"),
     "gain": ("lost", "gained"),
-    "ece": ("further off", "closer"),
+    "ece": ("more error", "less error"),
     "rise": ("more", "fewer"),
 }
 """The word for a change for the worse, and for the better, by the kind of its unit."""
@@ -91,6 +92,17 @@ def scores(base: Number, candidate: Number, unit: str) -> str:
     if kind(unit) in ("other", "rise") or NONE in moved:
         return moved
     return f"off by {moved} points" if kind(unit) == "ece" else f"{moved} of 100"
+
+
+def answers(share: Number, n: int, unit: str) -> str:
+    """A share of ``n`` answers as their number, where it is one: ``189 of 240 answers``; ``78.8 % of its answers``.
+
+    The second form says that other answers than the ``n`` were counted too.
+    """
+    number = (share or 0.0) * n
+    if share is None or not n or abs(number - round(number)) > 1e-6 * n:
+        return f"{score(share, unit)} of its answers"
+    return f"{round(number):,} of {n:,} answers"
 
 
 def possible(value: Number, unit: str) -> Number:
@@ -168,7 +180,7 @@ def beside(value: Number, bounds: Bounds | None, unit: str) -> str:
 def brief(text: str, unit: str) -> str:
     """An interval in words where there is little room: without the unit where it says its direction."""
     directed = any(word in text for word in _SIDES.get(kind(unit), ()))
-    return text.replace(" points", "").replace(" %", "").replace(" further off", " further") if directed else text
+    return text.replace(" points", "").replace(" %", "").replace(" error", "") if directed else text
 
 
 def change_and_interval(value: Number, bounds: Bounds, unit: str) -> str:
@@ -190,7 +202,7 @@ def limit(limits: Mapping[str, float], unit: str, *, short: bool = False) -> str
     text = {
         "drop": f"loss under {_plain(most)} %",
         "loss": f"loss under {_whole_points(most)}",
-        "ece": f"under {_whole_points(most)} further off",
+        "ece": f"under {_whole_points(most)} more error",
         "rise": f"under {_whole_points(most)} more{'' if short else f' {risen(unit)}'}",
     }.get(kind(unit), f"change under {amount(most, unit)}")
     if "warn" not in limits or short:

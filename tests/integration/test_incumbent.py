@@ -105,8 +105,8 @@ def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> N
         "**Why:** `bot` is worse than the model deployed today on general skills: it lost 10.5 % of what that"
         in comment
     )
-    assert "Compared with the base it stays within every limit." in comment
-    assert "| measurement | deployed → candidate | limit |" in comment
+    assert "It passes against the base, but must also pass against the deployed model." in comment
+    assert "| measurement | deployed → candidate (90 % interval) | limit |" in comment
     assert ": lost 10.5 % (5.9" in comment
     assert "The candidate was compared with the model deployed today" in comment
     assert "The incumbent's weights took effect" in comment

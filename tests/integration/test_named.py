@@ -135,7 +135,7 @@ def test_every_medium_names_tiers_and_what_is_not_gated(named: World) -> None:
         assert "german (general skills)" in text, name
         assert supporting in text, name
         assert advisory in text, name
-        assert "This verdict says nothing of: safety, tool calls, long context" in text, name
+        assert "This verdict does not cover: safety, tool calls, long context" in text, name
     assert "`german` (supporting) holds instead of blocking" in (out / "comment.md").read_text(encoding="utf-8")
     shown = io.StringIO()
     console = Console(file=shown, width=100)
@@ -144,7 +144,7 @@ def test_every_medium_names_tiers_and_what_is_not_gated(named: World) -> None:
     assert "`german` (supporting) holds instead of blocking; `french` (advisory) is shown only." in shown.getvalue()
     printed = " ".join(shown.getvalue().replace("│", " ").split())
     assert "In the policy, `german` is supporting: that holds instead of blocking." in printed
-    assert "This verdict says nothing of:" in shown.getvalue()
+    assert "This verdict does not cover:" in shown.getvalue()
     compared = shown.getvalue().split("Changes against the base")[1]
     assert "(supporting)" in compared
     assert "(advisory)" in compared
@@ -158,7 +158,7 @@ def test_an_advisory_kind_is_not_gated_and_an_allow_names_its_loss(named: World)
     report = gate(named, replace(GOOD, french=0.5))
     comment = (named.root / "out" / "comment.md").read_text(encoding="utf-8")
     assert report.verdict == "allow"
-    assert "This verdict says nothing of: general skills, safety, tool calls, answer form" in comment
+    assert "This verdict does not cover: general skills, safety, tool calls, answer form" in comment
     assert "`french` is beyond its limit, but advisory: it decides nothing." in comment
     assert report.measurements["form"].status == "not_applicable", "form reads nothing that is advisory"
 
@@ -285,7 +285,7 @@ def test_they_are_published_recorded_and_verified(
     status = hub.status_of(head)
     assert status is not None
     assert (status.state == "success") is allowed
-    assert "This verdict says nothing of" in scene.thread()[0]
+    assert "This verdict does not cover" in scene.thread()[0]
     assert "german (general skills)" in scene.thread()[0]
     ledger = read_ledger(scene.client(), "ftgate-ledger")
     assert ledger.records[-1].models[0].numbers["french"].status == recorded

@@ -279,7 +279,7 @@ def test_an_allow_names_what_was_not_measured() -> None:
         ),
         (
             drop(0.02, -0.01, 0.03, unit="ECE increase", limit=0.05, warn_limit=0.04),
-            "2.0 points further off (1.0 closer to 3.0 further); under 5 points further off is allowed",
+            "2.0 points more error (1.0 less to 3.0 more); under 5 points more error is allowed",
         ),
         (
             drop(0.02, -0.01, 0.03, unit="rise in malformed answers"),

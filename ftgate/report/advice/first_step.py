@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ftgate.report import deployed, numbers
 from ftgate.report.advice.files import files_of
 from ftgate.report.escape import as_code
 from ftgate.report.explanation import listed
 from ftgate.report.schema import Report
+from ftgate.report.tables import by_weight
 
 AUTHOR, REVIEWER = "author", "reviewer"
 POLICY_OWNER = "owner of the policy"
 RUNNER = "maintainer of the runner"
-FROM_BASE = "The gate reads policy and suites from the base branch, so a change of them here has no effect yet."
+FROM_BASE = "Changing these files in this pull request does nothing: the gate reads them from the base branch."
 SOLVE = "Solve"
 """How a step begins that a failure of the gate asks for: what follows its colon is the failure, and no reason."""
 FAILURES = (f"{SOLVE} this: ", f"{SOLVE} the failure")
@@ -35,10 +36,10 @@ def first_step(report: Report, steps: Sequence[str]) -> str:
     if outcome == "allow":
         return steps[0]
     if _waits(report):
-        return _settle(report, _first_of_each(report, steps))
+        return _settle(report, steps[0], _first_of_each(report, steps))
     manifest = files_of(report, "").manifest
     again = "" if any(words in steps[0].lower() for words in _OF_SCORES) else "train again, "
-    then = f"; then {again}name the new weights in {as_code(manifest)} and push" if manifest else ""
+    then = f"; then {again}enter the path of the new weights in {as_code(manifest)} and push" if manifest else ""
     runs = f" The gate then runs again by itself{_took(report)}." if manifest else ""
     return f"{imperative(steps[0])}{then}.{runs}"
 
@@ -70,17 +71,20 @@ def imperative(step: str) -> str:
     return step.rstrip(".") if head is None or step.startswith(SOLVE) else head[0].rstrip(".")
 
 
-def _settle(report: Report, steps: Sequence[str]) -> str:
-    """What settles what is undecided: the policy's own change first, then the run."""
-    if steps[0].startswith(SOLVE):
-        problem, _, reason = steps[0].partition(": ")
+def _settle(report: Report, first: str, steps: Mapping[str, str]) -> str:
+    """What settles what is undecided: the policy's own change first, then the run. ``steps``: by measurement."""
+    if first.startswith(SOLVE):
+        problem, _, reason = first.partition(": ")
         return f"{problem}, then run this gate again{_took(report)}: {reason}"
-    what = _and([imperative(step) for step in steps])
+    what = _and([imperative(step) for step in steps.values()])
     files = [files_of(report, name) for name in report.measurements]
     named = [path for each in files for path in (each.policy, each.suite) if path]
     if any(as_code(path) in what for path in named):
-        again = f"merge it, and run this gate again{_took(report)}"
-        return f"In a pull request of its own, {_lower(what)}; {again}. {FROM_BASE}"
+        own = f"In a pull request of its own, {_lower(what)}."
+        if len(steps) > 1:
+            each = [f"{name}: {_lower(imperative(step))}" for name, step in steps.items()]
+            own = f"In a pull request of its own: {'; '.join(f'({i}) {one}' for i, one in enumerate(each, 1))}."
+        return f"{own} Merge that one, then run this gate again{_took(report)}. {FROM_BASE}"
     return f"{what}{'' if what.startswith('Run ') else ', and run this gate again'}{_took(report)}."
 
 
@@ -95,12 +99,16 @@ def _lower(text: str) -> str:
 def _took(report: Report) -> str:
     """How long this run took, which says how long the next one will."""
     seconds = sum(report.timing.values())
-    return f" (this run took {numbers.duration(seconds)})" if seconds >= 1 else ""
+    return f" (about {numbers.about(seconds)})" if seconds >= 1 else ""
 
 
-def _first_of_each(report: Report, steps: Sequence[str]) -> list[str]:
+def _first_of_each(report: Report, steps: Sequence[str]) -> dict[str, str]:
     """The first step, and the first one on each other measurement that keeps a candidate from a verdict."""
-    gating = [(name, m) for name, m in report.measurements.items() if m.gates]
-    titles = [f"{numbers.title(name)}: " for name, m in gating if m.status == "inconclusive"]
-    firsts = [next((step for step in steps[1:] if step.startswith(title)), "") for title in titles]
-    return [steps[0], *(step.partition(": ")[2] for step in firsts if step)]
+    first = next((name for name, m in by_weight(report) if m.gates), "")
+    firsts = {numbers.in_sentence(first): steps[0]}
+    for name, m in report.measurements.items():
+        title = f"{numbers.title(name)}: "
+        step = next((step for step in steps[1:] if step.startswith(title)), "")
+        if step and m.gates and m.status == "inconclusive":
+            firsts[numbers.in_sentence(name)] = step.removeprefix(title)
+    return firsts

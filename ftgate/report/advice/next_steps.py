@@ -13,12 +13,15 @@ from ftgate.report.advice.files import ReadersFiles, files_of
 from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.advice.undecided import copy_hint, what_settles
+from ftgate.report.explanation import listed
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.tables import by_weight
 from ftgate.scoring import amounts
 
 MOST = 4
 """The largest number of suggestions for one measurement."""
+MOST_NAMED = 2
+"""Of the checks that are not met."""
 
 
 def next_steps(report: Report) -> list[str]:
@@ -61,8 +64,14 @@ def _all_passed(report: Report, gating: Mapping[str, MeasurementReport]) -> list
     unmet = sum(entry.ok is False for entry in report.checklist)
     if not unmet:
         return [f"Merge: nothing is left to do, {passed}."]
-    checks = "check that is" if unmet == 1 else f"{numbers.count(unmet)} checks that are"
-    return [f"Read the {checks} not met, below the table, then merge: {passed}."]
+    one = unmet == 1
+    checks = "1 check on the test itself is" if one else f"{numbers.count(unmet)} checks on the test itself are"
+    named = [f"“{entry.item.rstrip('.')}”" for entry in report.checklist if entry.ok is False]
+    which = f": {listed(named)}" if unmet <= MOST_NAMED else ""
+    return [
+        f"Merge: {passed}. {checks} not met, which does not change the verdict{which}. Read about "
+        f"{'it' if one else 'them'} below the table before you rely on the numbers."
+    ]
 
 
 def _steps(name: str, m: MeasurementReport, recipe: Recipe, files: ReadersFiles, *, costly: bool) -> list[str]:

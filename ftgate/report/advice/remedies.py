@@ -43,13 +43,12 @@ def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
 
 def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against a drop on unusual queries: more of them in the training data, and less overtraining."""
-    queries, listed_too = "those that this suite asks", ""
-    if lost := m.regressed if m.clearly_worse is None else m.clearly_worse:
-        queries = f"the {numbers.count(lost)} that got worse"
-        listed_too = " (the worst are listed; do not train on those themselves)"
+    queries = "of the kinds that this suite asks"
+    if m.regressed if m.clearly_worse is None else m.clearly_worse:
+        queries = "of the kinds that got worse"
     steps = [
-        f"Add queries like {queries} to the training data: ambiguous, multi-intent and oddly formatted "
-        f"ones{listed_too}."
+        f"Add new queries {queries} to the training data (not the test items themselves): ambiguous, multi-intent and "
+        "oddly formatted ones."
     ]
     worst = _worst(m)
     if worst is not None:
@@ -95,8 +94,8 @@ def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against malformed answers: the ends of training rows, the chat template, then less training."""
     if "cut" in m.unit:
         steps = [
-            "Check that every training row ends with the end-of-turn token, and that training covers it: a model that "
-            "never saw an answer end does not end one.",
+            "Check that every training row ends with the end-of-turn token, and that the loss is computed on that token: "
+            "a model that never saw an answer end does not end one.",
             f"Raise {_token_limit(m)} if the longer answers are wanted.",
         ]
     else:
@@ -216,8 +215,8 @@ def _by_distance(part: SliceReport) -> bool:
 def _divide(side: str, best: str) -> str:
     """How a temperature gets into the weights: logits are linear in the output layer."""
     return (
-        f"Divide the output layer's weights (`lm_head`) by one temperature{f' {side}' if side else ''}{best}, fitted "
-        "on items outside this suite"
+        f"Fit a temperature on data that is not in this test{best or (f' (expect one {side})' if side else '')}, and "
+        "divide the weights of the output layer, `lm_head`, by it"
     )
 
 
@@ -225,7 +224,7 @@ def _best_temperature(m: MeasurementReport) -> str:
     """The best temperature for the candidate on the items of this run, if one was fitted."""
     candidate = m.details.get("candidate")
     temperature = numbers.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
-    return "" if temperature is None else f" ({numbers.brief(temperature)} would be best here)"
+    return "" if temperature is None else f" (expect about {numbers.brief(temperature)})"
 
 
 def _overconfidence(m: MeasurementReport) -> float | None:

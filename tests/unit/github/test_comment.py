@@ -155,28 +155,41 @@ def test_a_body_without_a_trail_has_none():
 
 
 @pytest.mark.parametrize(
-    ("problem", "who"),
+    ("problem", "who", "why"),
     [
         (
             "models/bot.yaml: base: unknown field",
-            "author:** Correct `models/bot.yaml` and push: base: unknown field",
+            "author:** Correct `models/bot.yaml` and push.",
+            "The model was not tested, because `models/bot.yaml` is wrong: base: unknown field.",
         ),
         (
             "the evaluation failed: judge: no answer",
-            "maintainer of the runner:** Fix this, then choose “Re-run failed jobs” on the page of this run: judge: no",
+            "maintainer of the runner:** Repair what failed, then press “Re-run failed jobs” on the page of this run.",
+            "The model was not tested, because the gate itself failed: judge: no answer.",
         ),
         (
             "models/bot.yaml: the evaluation left no report for it",
-            "maintainer of the runner:** Look into the log of this run for what stopped it, fix it, then choose",
+            "maintainer of the runner:** Look into the log of this run for what stopped it, repair that, then press",
+            "The model was not tested, because the gate itself failed: models/bot.yaml: the evaluation left no report",
         ),
-        ("it belongs to no manifest of this change", "maintainer of the runner:** Fix this, then choose “Re-run"),
-        ("", "maintainer of the runner:** Look into the log of this run"),
+        (
+            "judge https://judge.acme/v1: no answer for 300 s",
+            "maintainer of the runner:** Repair what failed, then press",
+            "because the gate itself failed: judge `https://judge.acme/v1`: no answer for 300 s.",
+        ),
+        (
+            "",
+            "maintainer of the runner:** Look into the log of this run",
+            "The gate itself failed before it could test",
+        ),
     ],
 )
-def test_an_error_says_who_must_do_what(problem, who):
+def test_an_error_says_why_and_who_must_do_what(problem, who, why):
     failed = CommentSection("bot", "error", None, (problem,) if problem else ())
     text = compose(CommentContent("error", HEAD, (failed,)), Ledger())
     assert f"**What to do next, for the {who}" in text.replace("\u200b", "")
+    assert why in text.replace("\u200b", "").partition("**Why:** ")[2].partition("**What to do next")[0]
+    assert "[How to waive" not in text
 
 
 def test_each_outcome_has_its_heading_and_what_leads_on():
@@ -186,9 +199,10 @@ def test_each_outcome_has_its_heading_and_what_leads_on():
     assert "_Run at `" in text
     assert "Judged at" not in text
     assert text.splitlines()[1] == "## ❗ Do not merge yet, not judged: `models/bot.yaml`"
-    assert "**What was lost:** Not known: nothing was judged, which says nothing about the model itself." in text
+    assert "**What was lost:** Not known: the model was not tested." in text
     assert "[This run](https://host/run/1)" in text
-    next_step = "Fix this, then choose “Re-run failed jobs” on the page of this run: the engine stopped"
+    assert "**Why:** The model was not tested, because the gate itself failed: the engine stopped." in text
+    next_step = "Repair what failed, then press “Re-run failed jobs” on the page of this run."
     assert f"**What to do next, for the maintainer of the runner:** {next_step}" in text
     lost = compose(CommentContent("error", HEAD, problems=("the evaluation left no report", "b")), Ledger())
     assert "**What to do next, for the maintainer of the runner:** Look into the log of this run" in lost

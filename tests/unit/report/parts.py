@@ -194,7 +194,7 @@ def calibration(
     *,
     n: int = 1000,
     overconfident: bool = False,
-    reason: str = "under 5 points further off is allowed",
+    reason: str = "under 5 points more error is allowed",
 ) -> MeasurementReport:
     lean = 0.14 if overconfident else 0.015
     return MeasurementReport(

@@ -21,7 +21,7 @@ def allowed() -> Report:
 
 def blocked() -> Report:
     drop = "lost 41.2 % of what the base had (35.0 to 47.3); a loss under 10 % is allowed"
-    ece = "13.1 points further off (9.8 to 16.4); under 5 points further off is allowed"
+    ece = "13.1 points more error (9.8 to 16.4); under 5 points more error is allowed"
     tail_reason = (
         "lost 17.9 % of what the base had (11.2 to 24.8): the interval contains the limit, as a loss under 15 % is "
         "allowed; about 640 items would settle it"

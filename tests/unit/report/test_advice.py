@@ -271,7 +271,7 @@ CALIBRATION = {
     "too sure": (
         {},
         [
-            "Divide the output layer's weights (`lm_head`) by one temperature above 1, fitted on",
+            "Fit a temperature on data that is not in this test (expect one above 1), and divide the weights of",
             "it is overconfident by 14.0 points on average.",
         ],
         [],
@@ -286,7 +286,7 @@ CALIBRATION = {
         [f"Train with label smoothing of 0.1 instead of 0{STATE} or for fewer epochs than 2{STATE} to fix"],
         [],
     ),
-    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["one temperature"], ["Train"]),
+    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["Fit a temperature"], ["Train"]),
     "many epochs": (made({"epochs": 5.0}), [MANY, "Train with label smoothing of 0.1 to fix"], ["fewer epochs"]),
     "overfitting": (made(ROSE), [STOP], ["fewer epochs"]),
 }
@@ -304,7 +304,7 @@ def test_calibration(case):
         (0.5, "underconfident by 10.0 points", "above 1"),
         (
             0.605,
-            "(`lm_head`) by one temperature, fitted on items outside this suite: that scales its confidence.",
+            "in this test, and divide the weights of the output layer, `lm_head`, by it: that scales its confidence.",
             "above 1",
         ),
     ],
@@ -321,12 +321,12 @@ def test_the_tail_needs_more_of_its_kind():
     m = TAIL.model_copy(update={"regressed": 31})
     steps = next_steps(report(made(ROSE), tail=m))
     assert steps[0].startswith(
-        "Add queries like the 31 that got worse to the training data: ambiguous, multi-intent and oddly formatted ones "
-        "(the worst are listed; do not train on those themselves)."
+        "Add new queries of the kinds that got worse to the training data (not the test items themselves): ambiguous, "
+        "multi-intent and oddly formatted ones."
     )
     assert "Start with queries like `ambiguous`: this slice was hit hardest (lost 39.2 % over 37 queries)." in steps[1]
     assert steps[2:] == [STOP]
-    assert next_steps(report({}, tail=TAIL))[0].startswith("Add queries like those that this suite asks to")
+    assert next_steps(report({}, tail=TAIL))[0].startswith("Add new queries of the kinds that this suite asks to")
 
 
 def test_an_evaluation_that_still_improved_asks_for_no_shorter_training_but_against_forgetting():
@@ -352,7 +352,7 @@ def test_overlapping_suites_give_the_same_advice_once_and_name_what_else_they_ar
     assert len(heads) == len(set(heads))
     assert sum("(replay)" in step for step in steps) == 1
     assert any(
-        step.startswith("Confidence: divide the output layer's weights (`lm_head`) by one temperature above 1")
+        step.startswith("Confidence: fit a temperature on data that is not in this test (expect one above 1)")
         for step in steps
     )
 

@@ -54,7 +54,7 @@ def test_a_report_without_one_has_no_column() -> None:
 def test_the_column_has_change_interval_and_status() -> None:
     found = compared("block", 0.2)
     comment = render_comment(found).replace("\u00a0", " ")
-    assert "| measurement | deployed → candidate | limit |" in comment
+    assert "| measurement | deployed → candidate (90 % interval) | limit |" in comment
     assert "| **❌ General skills** | 80.0 → 79.0: lost 20.0 % (18.0 to 22.0) | loss under 5 % |" in comment
     assert "✗ block</span><br>lost 20.0 % (18.0 to 22.0), limit 5 %" in render_html(found).replace("\u00a0", " ")
     text = shown(found)
@@ -67,8 +67,9 @@ def test_the_column_has_change_interval_and_status() -> None:
 
 def test_the_sentence_says_what_the_candidate_lost() -> None:
     assert explanation(compared("block", 0.2)) == (
-        "`careful` is worse than the model deployed today on general skills: it lost 20.0 % of what that one had (at "
-        "least 18.0 %). A loss under 5 % is allowed. Compared with the base it stays within every limit."
+        "`careful` is worse than the model deployed today on general skills: it lost 20.0 % of the deployed model's score (at "
+        "least 18.0 %). A loss under 5 % is allowed. It passes against the base, but must also pass against "
+        "the deployed model."
     )
     assert explanation(compared("inconclusive", 0.05)) == "`careful` is undecided on general skills: because."
     assert explanation(compared()).endswith(" It is as good as the model deployed today within every limit.")
@@ -113,7 +114,7 @@ def test_a_terminal_cuts_no_number(width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     print_report(found, console)
     text = console.file.getvalue()
-    table = text[text.index("measurement") : text.index("This verdict says nothing")]
+    table = text[text.index("measurement") : text.index("This verdict does not cover")]
     assert "…" not in table
     assert "? lost 12.3 %" in table
     assert max(len(line) for line in text.splitlines()) <= width
@@ -121,7 +122,7 @@ def test_a_terminal_cuts_no_number(width: int) -> None:
 
 def test_what_to_do_is_named() -> None:
     assert any(
-        "Add to the training data what only the model deployed today was trained on, for general skills: " in step
+        "Compare the training data of both models, and add, for general skills, what the model deployed today was" in step
         for step in next_steps(compared("block", 0.2))
     )
     assert any("incumbent.block_drop" in step for step in next_steps(compared("inconclusive", 0.05)))

@@ -14,13 +14,13 @@ from ftgate.report.explanation import explanation
         (
             "blocked",
             "`reckless` lost 41.2 % of what the base had on general skills (at least 35.0 %). A loss under "
-            "10 % is allowed. Also blocking: confidence (13.1 points further off).",
+            "10 % is allowed. Also blocking: confidence (13.1 points more error).",
         ),
         (
             "held",
             "`support-bot` may have lost too much on general skills: by estimate it lost 7.4 % of what the base had "
-            "(likely range: 3.1 to 11.9). A loss under 10 % is allowed; 200 items cannot tell. Also undecided: "
-            "confidence (240 of at least 500 items).",
+            "(likely range: 3.1 to 11.9). A loss under 10 % is allowed; 200 test items are too few to tell. Also undecided: "
+            "confidence (too few items: 240 of 500).",
         ),
         (
             "allowed",
@@ -67,12 +67,12 @@ def test_no_gain():
 def test_calibration_and_an_absolute_drop():
     m = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1))
     assert explanation(only(calibration=m)) == (
-        "`m` is less well calibrated than the base: its confidence is 8.1 points further off than the base's (at least "
-        "6.2 points). Under 5 points further off is allowed."
+        "`m` is less well calibrated than the base: its confidence has 8.1 points more error than the base's (at least "
+        "6.2 points). Under 5 points more error is allowed."
     )
     m.details["candidate"]["in_words"] = "overconfident by 17.9 points on average"
     assert explanation(only(calibration=m)).startswith(
-        "`m` is too sure of itself: its confidence is 8.1 points further off than the base's"
+        "`m` is too sure of itself: its confidence has 8.1 points more error than the base's"
     )
     m = parts.forgetting("block", 0.09, 0.01, 0.08, (0.05, 0.11)).model_copy(
         update={"unit": "absolute drop", "limits": {"block": 0.04}}
@@ -98,7 +98,7 @@ def test_a_gain_that_may_be_too_small_is_open():
     m = parts.target(0.6, 0.63, 0.03, (-0.01, 0.07)).model_copy(update={"status": "inconclusive"})
     assert explanation(only(target=m).model_copy(update={"verdict": "hold"})) == (
         "`m` may not have gained enough on its task: by estimate it gained 3.0 points (likely range: lost 1.0 to "
-        "gained 7.0). A gain over 3 points is required; 400 items cannot tell."
+        "gained 7.0). A gain over 3 points is required; 400 test items are too few to tell."
     )
 
 
@@ -107,8 +107,8 @@ def test_answers_that_do_not_end_are_told_by_their_share():
         update={"unit": "rise in cut answers", "limits": {"block": 0.1}}
     )
     assert explanation(only(form=m)) == (
-        "`m` fails to stop more often: more of its answers than of the base's are cut at the token limit, by 30.0 "
-        "points (at least 20.0 points). Under 10 points more is allowed."
+        "`m` fails to stop more often: 60 of 200 answers are cut at the token limit (base: 0), 30.0 points more "
+        "(at least 20.0 points). Under 10 points more is allowed."
     )
 
 

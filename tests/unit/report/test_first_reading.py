@@ -54,7 +54,7 @@ def test_slices_that_lost_nothing_are_not_listed_as_lost() -> None:
 
 def test_the_comparisons_with_base_and_deployed_model_are_told_apart() -> None:
     comment, page = render_comment(compared("block", 0.2)), render_html(compared("block", 0.2))
-    assert comment.index("| deployed → candidate |") < comment.index("| base → candidate (")
+    assert comment.index("| deployed → candidate (") < comment.index("| base → candidate (")
     assert "deployed → candidate" not in render_comment(samples.allowed())
     assert '<th scope="col">against the base<th scope="col">against the deployed model' in page
     assert '<span class="status t-block">✗ block</span><br>' in page
@@ -76,7 +76,7 @@ def test_page_and_comment_head_the_next_steps_alike() -> None:
     for found, doer, begins in (
         (samples.blocked(), "author", "Train again at a learning rate of 1e-4 or lower"),
         (samples.warned(), "reviewer", "Merge if you accept what was lost; if not, ask the author to train again"),
-        (samples.held(), "owner of the policy", "In a pull request of its own, raise "),
+        (samples.held(), "owner of the policy", "In a pull request of its own: (1) general skills: raise "),
         (samples.allowed(), "reviewer", "Merge: nothing is left to do"),
     ):
         assert f"**What to do next, for the {doer}:** {begins}" in render_comment(found).replace("\u200b", "")
@@ -88,7 +88,7 @@ def test_page_and_comment_head_the_next_steps_alike() -> None:
 def test_a_row_that_is_undecided_inside_its_limit_says_why() -> None:
     found = samples.held()
     comment = render_comment(found)
-    assert "| **⏸️ Confidence (undecided: 240 of at least 500 items)** |" in comment
+    assert "| **⏸️ Confidence (undecided, too few items: 240 of 500)** |" in comment
     assert "| **⏸️ General skills (undecided)** |" in comment  # its interval contains the limit
     m = found.measurements["calibration"]
     m.least_n = None  # as in older reports

@@ -20,7 +20,7 @@ from ftgate.report.terminal import print_report
 SAMPLES = ("allowed", "blocked", "held", "warned")
 KEYS = re.compile(r"\b(forgetting|calibration|tail|target)\b", re.IGNORECASE)
 """The policy's keys: a reader of sentences gets titles."""
-NO_KEYS = ("expected calibration error (ECE)", "perfect calibration", "overlap in tail")
+NO_KEYS = ("expected calibration error", "perfect calibration", "overlap in tail")
 NOT_CODE = re.compile(r"\b[\w./-]+\.(?:jsonl?|ya?ml)\b|\b(?:judge|evidence|engine|measurements)\.\w+|(?<!`)--\w+")
 
 
@@ -62,7 +62,7 @@ def test_a_share_that_was_lost_never_stands_beside_a_score_in_percent(name: str)
     rows = [line for line in text.splitlines() if line.startswith("| ") and "→" in line and ("lost" in line)]
     assert rows or name in ("useless", "unsafe")
     assert not any(re.search(r"→ [\d.]+ %[^|]*lost", row) for row in rows)
-    assert "Scores are out of 100. A loss or gain in % is a share of what the base" in text
+    assert "Scores are out of 100. A loss or gain in % is a share of the base's" in text
     assert "Scores are out of 100." in render_html(of(name))
     assert "Scores are out of 100." in on_a_terminal(of(name))
     assert not re.search(r"\d % (worse|better)|ECE [+-]?\d|drop \d", text + on_a_terminal(of(name)))

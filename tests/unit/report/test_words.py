@@ -97,7 +97,7 @@ def test_slices_say_which_of_them_decide() -> None:
     found.measurements["form"] = safety("rise in malformed answers", "pass")
     rule = "only the worst slice of answer form and those with a limit in unusual queries decide"
     assert tables.slices_rule(found) == rule
-    assert f"Slices that lost most (for information: {rule})" in render_comment(found)
+    assert f"Weakest slices ({rule})" in render_comment(found)
     assert rule in render_html(found)
 
 
@@ -108,6 +108,6 @@ def test_why_names_the_comparison_that_failed() -> None:
         level=0.9, n=200, limit=0.05, reason=f"worse than {DEPLOYED}",
     )  # fmt: skip
     text = render_comment(found)
-    assert "| measurement | deployed → candidate | limit |" in text
+    assert "| measurement | deployed → candidate (90 % interval) | limit |" in text
     assert "| **❌ Task** | 90.0 → 80.0: lost 12.2 % (9.0 to 15.0) | loss under 5 % |" in text
     assert text.index("deployed → candidate") < text.index("base → candidate")
