@@ -27,7 +27,7 @@ from ftgate.jobs.incumbent import read_last_allowed
 from ftgate.jobs.prepare import Job, load_configured, resolvers_with
 from ftgate.preflight.check import require_preflight
 from ftgate.preflight.hardware import detect
-from ftgate.preflight.unfit import too_long_suites, unfit_suites
+from ftgate.preflight.unfit import IN_A_POLICY, too_long_suites, unfit_suites
 from ftgate.progress import Progress, SilentProgress
 from ftgate.report.schema import Report
 
@@ -246,7 +246,8 @@ def _without_files(run: DirectRun, write_policy: Path | None, progress: Progress
     draft = draft_run(run, resolvers)
     whole = configured(draft)
     headers = resolvers_with(progress, offline=offline, headers_only=True)
-    draft.leave_out(unfit_suites(whole.policy.measurements, too_long_suites(whole, headers)))
+    too_long = unfit_suites(whole.policy.measurements, too_long_suites(whole, headers))
+    draft.leave_out({name: f"{reason} {IN_A_POLICY}" for name, reason in too_long.items()})
     if write_policy is None:
         return replace(configured(draft), not_measured=draft.not_measured)
     left_out = draft.not_measured

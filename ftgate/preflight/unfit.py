@@ -16,7 +16,8 @@ from ftgate.preflight.prompt_lengths import LEAST_ANSWER
 from ftgate.preflight.templates import FEW
 
 _OWN = ", which is the model's own"
-_IN_POLICY = "in a policy, which `ftgate run --write-policy FOLDER` writes"
+IN_A_POLICY = "in a policy, which `ftgate run --write-policy FOLDER` writes"
+"""Where the remedy goes, for a run that has no policy of its own yet."""
 
 
 def too_long_suites(configuration: Configuration, resolvers: Resolvers) -> dict[str, Prompts]:
@@ -42,7 +43,7 @@ def unfit_suites(sections: Mapping[str, Mapping[str, Any]], too_long: Mapping[st
     datasets = {name: str(section.get("dataset")) for name, section in sections.items()}
     return {
         name: f"{each.too_long} of {each.items} prompts of {datasets[name]} do not fit into a context of "
-        f"{each.where}{_OWN * (not each.setting)}; {_remedy(name, sections[name], each)} {_IN_POLICY}"
+        f"{each.where}{_OWN * (not each.setting)}; {_remedy(name, sections[name], each)}"
         for name, each in too_long.items()
         if datasets.get(name, "").startswith(PREFIX)
     }
@@ -55,4 +56,4 @@ def _remedy(name: str, section: Mapping[str, Any], prompts: Prompts) -> str:
     left = tokens - (prompts.longest - prompts.limit)
     ways = [f"set measurements.{name}.max_tokens to at most {left:,} (now {tokens:,})"] if left >= LEAST_ANSWER else []
     ways += [prompts.room] if prompts.setting else []
-    return " or ".join(ways) or f"name shorter rows as measurements.{name}.dataset"
+    return " or ".join(ways) or f"name shorter rows of your own as measurements.{name}.dataset"

@@ -38,8 +38,8 @@ def lost(report: Report) -> str:
             return f"{_undecided(*lead.against_base[0])}."
         return _one_after_another([_fallen(name, m) for name, m in lead.against_base[:MOST_TOLD]])
     if lead.against_deployed and report.verdict != "allow":
-        told = [_fallen_from_deployed(name, part) for name, part in lead.against_deployed[:MOST_TOLD]]
-        return _one_after_another(told)
+        losses = [_fallen_from_deployed(name, part) for name, part in lead.against_deployed[:MOST_TOLD]]
+        return _one_after_another(losses)
     return f"{_costs(report)}."
 
 

@@ -139,7 +139,8 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
     too_long = too_long_prompts(result)
     draft = _fitting_draft(run, job, too_long, around)
     draft.not_measured |= {name: reason for name, reason in declined.items() if name in draft.not_measured}
-    declined |= _not_scored(run, draft) | _left_out(draft, too_long)
+    declined |= _not_scored(run, draft)
+    declined |= {name: reason for name, reason in draft.not_measured.items() if name in too_long}
     top = {
         "judge": draft.policy.get("judge"),
         "engine": engine,
@@ -250,15 +251,6 @@ def _not_scored(run: DirectRun, draft: Draft) -> dict[str, str]:
     """Data of ``run`` for which the draft has no section, and why, by measurement."""
     named = {name: reason for name, reason in draft.not_measured.items() if getattr(run, USE_OF.get(name, ""), None)}
     return {name: reason.replace("give --judge MODEL", _JUDGE) for name, reason in named.items()}
-
-
-def _left_out(draft: Draft, too_long: Mapping[str, Prompts]) -> dict[str, str]:
-    """Built-in suites that the draft leaves out because they are too long, with why and what to do."""
-    reasons = {name: reason for name, reason in draft.not_measured.items() if name in too_long}
-    return {
-        name: reason if ";" in reason else f"{reason}; name shorter prompts of your own in measurements.{name}"
-        for name, reason in reasons.items()
-    }
 
 
 def _fitting_draft(run: DirectRun, job: JobDraft, too_long: Mapping[str, Prompts], around: Surroundings) -> Draft:

@@ -395,7 +395,7 @@ def test_all_that_is_not_measured_is_said_with_what_to_do(folder: Path) -> None:
     done = CliRunner().invoke(cli, ["init", "--yes"])
     reasons = dict(re.findall(r"^not measured: (\w+): (.*)$", done.output, re.MULTILINE))
     assert list(reasons) == ["target", "forgetting", "tail", "calibration", "tools"]
-    assert reasons["forgetting"].endswith("; name shorter prompts of your own in measurements.forgetting")
+    assert reasons["forgetting"].endswith("; name shorter rows of your own as measurements.forgetting.dataset")
     assert reasons["tail"].startswith("no real queries; write about 300 that users sent into evals/queries.jsonl")
     assert reasons["calibration"].startswith(
         "no multiple-choice questions; write at least 500 into evals/choices.jsonl"

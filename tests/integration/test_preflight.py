@@ -439,8 +439,7 @@ def test_a_context_below_the_models_own_says_what_sets_it(
     prompts = Prompts("tools", "base", 5000, "r1", 4096, 23, 120, "engine.max_model_len, the default", 8192)
     assert unfit_suites({"tools": {"dataset": "builtin:tools-120"}}, {"tools": prompts}) == {
         "tools": "23 of 120 prompts of builtin:tools-120 do not fit into a context of 4,096 tokens "
-        "(engine.max_model_len, the default); raise engine.max_model_len (at most 8,192, the model's own context) in a "
-        "policy, which `ftgate run --write-policy FOLDER` writes"
+        "(engine.max_model_len, the default); raise engine.max_model_len (at most 8,192, the model's own context)"
     }
 
 

@@ -87,7 +87,8 @@ def test_an_adapter_is_asked_in_its_own_template_and_the_report_says_so_at_the_v
     assert note.startswith("the candidate was asked in its own chat template (sha256 ")
     out = own.root / "out"
     lines = (out / "comment.md").read_text().splitlines()
-    assert any("asked in its own chat template" in line for line in lines[:8]), "before the table"
+    table = lines.index("|---|---|---|")
+    assert any("asked in its own chat template" in line for line in lines[:table]), "before the table"
     html = (out / "report.html").read_text()
     assert html.index("asked in its own chat template") < html.index("<h2>Measurements")
     assert report.provenance["candidate"]["chat"]["template"] == "its own"

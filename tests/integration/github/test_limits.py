@@ -54,7 +54,7 @@ def test_a_job_waits_for_the_next_hour_if_that_is_near(hub, scene):
     hub.limits.resets["token", "core"] = time.time() + 300
     assert scene.publish(scene.report("block")) == 1
     assert hub.status_of(head).state == "failure"
-    assert 300 <= hub.limits.passed <= 303
+    assert 299 <= hub.limits.passed <= 303  # what publishing itself takes is waited less
 
 
 @pytest.mark.parametrize("share", range(1, 18, 2))

@@ -238,7 +238,8 @@ def test_why_an_evaluation_failed_is_in_status_and_comment(hub, scene, manifest)
         "error",
         "the gate could not judge: bot: the evaluation failed: no GPU: the driver sees no device",
     )
-    assert "- the evaluation failed: no GPU: the driver sees no device" in scene.thread()[0]
+    why = "because the gate itself failed: no GPU: the driver sees no device."
+    assert f"**Why:** The model was not tested, {why}" in scene.thread()[0]
 
 
 def test_a_reason_is_text_and_bounded_whoever_wrote_it(hub, scene):

@@ -19,7 +19,8 @@ from ftgate.report.explanation import explanation
         (
             "held",
             "`support-bot` may have lost too much on general skills: by estimate it lost 7.4 % of what the base had "
-            "(likely range: 3.1 to 11.9). A loss under 10 % is allowed; 200 test items are too few to tell. Also undecided: "
+            "(likely range: 3.1 to 11.9). A loss under 10 % is allowed; 200 test items are too few to tell. "
+            "Also undecided: "
             "confidence (too few items: 240 of 500).",
         ),
         (

@@ -24,18 +24,21 @@ def only(verdict: str = "block", **measurements: MeasurementReport) -> Report:
     [
         (
             "blocked",
-            "General skills: the score went from the base's 84.7 to 49.8 of 100. Its confidence can no longer be trusted: on "
+            "General skills: the score went from the base's 84.7 to 49.8 of 100. Its confidence can no longer "
+            "be trusted: on "
             "average it is 83 % sure but right only 69 % of the time (base: 73 % sure, right 71 %).",
         ),
         ("held", "Not certain yet how much: on general skills the score went from 80.1 to 74.2 of 100."),
         (
             "allowed",
-            "Small losses, within their limits: general skills 84.7 → 83.6 of 100, unusual queries 71.3 → 69.4 of 100 and "
+            "Small losses, within their limits: general skills 84.7 → 83.6 of 100, unusual queries 71.3 → 69.4 "
+            "of 100 and "
             "confidence (1.1 points more error).",
         ),
         (
             "warned",
-            "Close to the limit: general skills 84.7 → 77.4 of 100. Small losses, within their limits: unusual queries 71.3 → "
+            "Close to the limit: general skills 84.7 → 77.4 of 100. Small losses, within their limits: unusual "
+            "queries 71.3 → "
             "69.4 of 100 and confidence (1.1 points more error).",
         ),
     ],
@@ -118,7 +121,8 @@ def test_a_hold_is_settled_in_the_policy_by_its_owner() -> None:
     assert who == "owner of the policy"
     assert what == (
         "In a pull request of its own: (1) general skills: raise `measurements.forgetting.n_max` in "
-        "`.github/ftgate.yml` to 410; (2) confidence: add about 260 rows to `evals/choices.jsonl`. Merge that one, then "
+        "`.github/ftgate.yml` to 410; (2) confidence: add about 260 rows to `evals/choices.jsonl`. Merge that "
+        "one, then "
         "run this gate again (about 8 min). Changing these files in this pull request does nothing: the gate reads "
         "them from the base branch."
     )
@@ -154,7 +158,8 @@ def test_the_reason_for_a_step_is_folded_and_nothing_is_lost() -> None:
     steps = next_steps(found)
     assert imperative(steps[0]) == "Train again at a learning rate of 1e-4 or lower"
     assert first_step(found, steps) == (
-        "Train again at a learning rate of 1e-4 or lower; then enter the path of the new weights in `models/reckless.yaml` and push."
+        "Train again at a learning rate of 1e-4 or lower; then enter the path of the new weights in "
+        "`models/reckless.yaml` and push."
         " The gate then runs again by itself (about 8 min)."
     )
     assert more_steps(found, steps) == steps
