@@ -277,11 +277,14 @@ class _ModelChecks(CheckState):
     def check_prompts(self) -> Iterator[Prompts]:
         """The longest prompt of each suite, for every model that is asked with something of its own."""
         models = {"base": self.draft.base, "candidate": self.draft.candidate, "incumbent": self.incumbent}
-        seen: list[TokenizerFacts] = []
+        seen: list[tuple[TokenizerFacts, int]] = []
         for role, model in models.items():
-            if model is None or role not in self.asked or self.asked[role] in seen:
+            if model is None or role not in self.asked:
                 continue
-            seen.append(self.asked[role])
+            alike = (self.asked[role], self.sizes[role].context)
+            if alike in seen:
+                continue
+            seen.append(alike)
             self._warn_of_tools(model, self.asked[role])
             thought = self._check_thinking(model, self.asked[role])
             try:

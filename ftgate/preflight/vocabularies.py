@@ -15,7 +15,7 @@ LEAST_SHARED = 0.5
 def check_vocabularies(checks: CheckState, vocabularies: Mapping[str, Mapping[str, int]]) -> None:
     """Refuse tokenizers with more tokens than the model has embeddings, and warn of one with another vocabulary.
 
-    ``vocabularies`` are those of the models that answer, by role; the judge's is read here.
+    ``vocabularies`` are those of the models that answer, by role, each read once; the judge's is read here.
     """
     models = {
         "base": checks.draft.base,
@@ -27,6 +27,8 @@ def check_vocabularies(checks: CheckState, vocabularies: Mapping[str, Mapping[st
         if model is None or role not in checks.asked:
             continue
         vocabulary = _vocabulary(model) if role == "judge" else vocabularies.get(role, {})
+        if not vocabulary and model.kind == "full":
+            vocabulary = _shared(checks, role, vocabularies)
         rows, embeddings = 1 + max(vocabulary.values(), default=-1), checks.facts[role].vocabulary or 0
         if 0 < embeddings < rows:
             checks.refuse(
@@ -38,6 +40,11 @@ def check_vocabularies(checks: CheckState, vocabularies: Mapping[str, Mapping[st
                 f"{model.reference}: {reason}: if the embeddings were not trained anew for it, save the tokenizer "
                 "that the candidate was trained with"
             )
+
+
+def _shared(checks: CheckState, role: str, vocabularies: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
+    """The vocabulary that was read for an earlier model with the tokenizer of this one; embeddings are its own."""
+    return next((v for other, v in vocabularies.items() if checks.asked[other] == checks.asked[role]), {})
 
 
 def _unlike(base: Mapping[str, int], other: Mapping[str, int]) -> str:

@@ -11,6 +11,7 @@ from ftgate.errors import ConfigurationError
 from ftgate.report import deployed
 from ftgate.report.control_numbers import checklist_problems, control_problems, model_problems
 from ftgate.report.failed_controls import overruling, passes_corrupted, takes_effect
+from ftgate.report.numbers import in_sentence
 from ftgate.report.plausible import implausible, not_finite
 from ftgate.report.recomputed import (
     Rules,
@@ -99,8 +100,7 @@ def _stopping(report: Report) -> Iterator[str]:
     if not report.reasons:
         yield "reasons is empty"
     passed = [name for name, m in gating.items() if m.status == "pass"]
-    named = [name for name in passed if any(reason.startswith((f"{name}: ", f"{name} (")) for reason in report.reasons)]
-    yield from (f"measurements.{name} is pass, and reasons name it" for name in named)
+    yield from (f"measurements.{name} is pass, and reasons name it" for name in passed if _has_reason(name, report))
     if report.smoke_test:
         yield "it was a smoke test"
     if report.measurements and all(m.status == "not_applicable" for m in gating.values()):
@@ -109,6 +109,12 @@ def _stopping(report: Report) -> Iterator[str]:
         effect = mapping(report.controls.get(control))
         if effect.get("prompts") and not _takes_effect(effect):
             yield f"controls.{control}: the weights had no effect"
+
+
+def _has_reason(name: str, report: Report) -> bool:
+    """Whether a reason of the verdict is about this measurement: it begins with its title, in older ones its name."""
+    begins = tuple(f"{called}{after}" for called in (name, in_sentence(name)) for after in (": ", " ("))
+    return any(reason.startswith(begins) for reason in report.reasons)
 
 
 def _unshown(report: Report) -> Iterator[str]:

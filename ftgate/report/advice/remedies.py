@@ -94,9 +94,8 @@ def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against malformed answers: the ends of training rows, the chat template, then less training."""
     if "cut" in m.unit:
         steps = [
-            "Check that every training row ends with the end-of-turn token, and that the loss is computed on "
-            "that token: "
-            "a model that never saw an answer end does not end one.",
+            "Check that every training row ends with the end-of-turn token, and that the loss is computed on that "
+            "token: a model that never saw an answer end does not end one.",
             f"Raise {_token_limit(m)} if the longer answers are wanted.",
         ]
     else:

@@ -158,6 +158,25 @@ def test_a_tokenizer_of_another_vocabulary_is_warned_of(world: World, checked: C
     assert warning.startswith("models/bot: its tokenizer has another vocabulary")
 
 
+def test_more_tokens_than_embeddings_are_refused_of_every_model_that_shares_the_tokenizer(
+    world: World, checked: Check
+) -> None:
+    for folder in (world.root / "models" / "base", full_candidate(world)):
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        tokenizer["model"]["vocab"] = {f"t{i}": i for i in range(40)}
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    said = "the tokenizer has 40 tokens, the model 32 embeddings"
+    assert [p.message for p in checked(world).problems] == [f"models/base: {said}", f"models/x: {said}"]
+
+
+def test_prompts_must_fit_the_candidate_too_if_only_its_context_is_smaller(world: World, checked: Check) -> None:
+    path = full_candidate(world) / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "max_position_embeddings": 24}))
+    problems = [p.message for p in checked(world).problems]
+    assert problems
+    assert all("too long for a context of 24 tokens" in message for message in problems)
+
+
 def test_a_judge_with_more_tokens_than_embeddings_is_refused(world: World, checked: Check) -> None:
     path = world.root / "models" / "judge" / "tokenizer.json"
     tokenizer = json.loads(path.read_text())

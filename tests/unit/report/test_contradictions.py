@@ -181,6 +181,10 @@ TARGET = {"kind": "adapter", "reference": "hf://org/deployed", "digest": "sha256
         (put("controls/adapter_effect/prompts", 0), "controls.adapter_effect: no prompt was asked"),
         (put("reasons", []), "verdict allow, and reasons is empty"),
         (put("reasons", ["tail: lost 71.9 % of what the base had"]), "measurements.tail is pass, and reasons name it"),
+        (
+            put("reasons", ["unusual queries: lost 71.9 % of what the base had"]),
+            "measurements.tail is pass, and reasons name it",
+        ),
         (put("name", " "), "name is empty"),
         (put("verdict", "block"), "verdict block, and its measurements give allow"),
     ],
