@@ -331,20 +331,25 @@ def _change(
     A share above a judge's floor says so where it is not the share that follows from both scores; scores that are
     rounded alike beside a change that is not are left out.
     """
-    text = numbers.change_and_interval(change, amounts.within_reach(bounds, base, unit), unit)
+    of_what = ""
     if numbers.kind(unit) == "drop" and floor and base and candidate is not None and change is not None:
         by_hand = (base - candidate) / base
         if abs(change - by_hand) >= SMALLEST_DIFFERENCE:
-            text = text.replace(" % (", f" % of what lies above {numbers.decimal(100 * floor, 1)} (", 1)
-    if (
-        numbers.kind(unit) in ("drop", "loss", "gain")
-        and numbers.score(base, unit) == numbers.score(candidate, unit) != numbers.NONE
-    ):
-        return text if any(word in text for word in ("lost", "gained")) else f"{numbers.score(base, unit)}: {text}"
-    scores = numbers.scores(base, candidate, unit).removesuffix(" of 100")
-    if numbers.kind(unit) == "rise":
-        scores = f"{scores} {numbers.risen(unit)}"
-    return text if numbers.kind(unit) == "ece" or numbers.NONE in scores else f"{scores}: {text}"
+            of_what = f"of what lies above {numbers.decimal(100 * floor, 1)}"
+    text = numbers.change_and_interval(change, amounts.within_reach(bounds, base, unit), unit, of_what)
+    scores = _scores(base, candidate, unit, changed=numbers.change(change, unit) != amounts.NO_CHANGE)
+    return f"{scores}: {text}" if scores else text
+
+
+def _scores(base: Number, candidate: Number, unit: str, *, changed: bool) -> str:
+    """``69.2 → 6.8``, without a word for what they are out of; empty where they say nothing of the change."""
+    both, kind = (numbers.score(base, unit), numbers.score(candidate, unit)), numbers.kind(unit)
+    if kind == "ece" or numbers.NONE in both:
+        return ""
+    if kind in ("drop", "loss", "gain") and both[0] == both[1]:
+        return "" if changed else both[0]
+    moved = f"{both[0].removesuffix(' %') if kind == 'rise' else both[0]} → {both[1]}"
+    return f"{moved} {numbers.risen(unit)}" if kind == "rise" else moved
 
 
 def _floor(m: MeasurementReport) -> float:
