@@ -24,8 +24,8 @@ from ftgate.verdict import CONTAINS_LIMIT
 
 SHOWN_FLIPS = 3
 """At most so many answers of a measurement are shown in either direction; the page has more."""
-SHOWN_BETTER = 1
-"""Of the answers that got better, fewer: they decide nothing."""
+SHOWN_PASSED = SHOWN_BETTER = 1
+"""Of a measurement that passed, and of the answers that got better, fewer: they decide nothing."""
 SMALLEST_DIFFERENCE = 0.02
 """Between a share and the one that follows from both scores: a smaller one needs no word."""
 SHORT_REASON = 60
@@ -259,7 +259,7 @@ def _section(report: Report, name: str, m: MeasurementReport, first: Lead | None
     better = _count(m.clearly_better, m.improved)
     shown_better = tables.flips(m, m.improvements, SHOWN_BETTER)
     needed = tables.needed(m)
-    listed = [_worse(m)]
+    listed = [_worse(m, most=SHOWN_PASSED if m.status in _FINE else SHOWN_FLIPS)]
     status = _with_status(name, m, m.status, _undecided(m))
     counts = _counts(_count(m.clearly_worse, m.regressed), better)
     reason = "" if m.status == "pass" else m.reason.rstrip(".") + (f". {needed.rstrip('.')}" if needed else "")

@@ -183,7 +183,7 @@ def test_the_report_shows_labels_agreement_and_areas(both: World) -> None:
     assert "40.0 points more" in comment
     assert "must_refuse: fraud" in (out / "report.html").read_text(encoding="utf-8")
     advice = [step for step in comment.splitlines() if "mix refusals of harmful requests" in step.lower()]
-    assert [line.startswith("**What to do next, for the author:** ") for line in advice] == [True, False]
+    assert [line.startswith("**What to do next (author):** ") for line in advice] == [True, False]
     assert advice[1].endswith("Even harmless data can remove refusals (Qi et al. 2023).")
 
 

@@ -49,10 +49,11 @@ class ReadersFiles:
 
 def path_as_code(path: str) -> str:
     """``path`` as code; of a long one its last folders and its name: ``…/manifests/support-bot.yaml``."""
-    parts = path.split("/")
-    while len(parts) > 1 and len("/".join(["…", *parts])) > MOST_SHOWN:
+    shown, parts = path, path.split("/")
+    while len(shown) > MOST_SHOWN and len(parts) > 1:
         parts = parts[1:]
-    return as_code(path if len(path) <= MOST_SHOWN else "/".join(["…", *parts]))
+        shown = "/".join(["…", *parts])
+    return as_code(shown)
 
 
 def files_of(report: Report, name: str) -> ReadersFiles:

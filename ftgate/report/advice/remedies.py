@@ -48,13 +48,12 @@ def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
 def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against a drop on unusual queries: more of them in the training data, and less overtraining."""
     worse = m.regressed if m.clearly_worse is None else m.clearly_worse
-    kinds = "like those that were lost" if worse else "of the kinds that this suite asks"
-    if lost := _lost_kinds(m):
-        kinds = f"of the kinds that were lost ({listed([as_code(name) for name in lost])})"
-    steps = [
-        f"Add training queries {kinds}: new ones, and not the test items themselves; ambiguous, multi-intent and oddly "
-        "formatted ones are what a model meets away from its training data."
-    ]
+    which, why = "like those that were lost" if worse else "of the kinds that this suite asks", ""
+    if kinds := _lost_kinds(m):
+        which = f"of the kinds that were lost ({listed([as_code(name) for name in kinds])})"
+    else:
+        why = ", such as ambiguous, multi-intent and oddly formatted ones"
+    steps = [f"Add training queries {which}: new ones{why}, not the test items themselves."]
     worst = _worst(m)
     if worst is not None:
         steps.append(
@@ -174,7 +173,7 @@ def _look_at_data(m: MeasurementReport, recipe: Recipe, *, worse: bool, costly: 
     settings = {"the learning rate": recipe.learning_rate, "the number of steps": recipe.epochs}
     unknown = [name for name, value in settings.items() if value is None and not costly]
     asks += [f"that {' and '.join(unknown)} were not too low"] if unknown else []
-    why = "; ".join(filter(None, [f"check {listed(asks)} too" if asks else "", _hardly_moved(m)]))
+    why = "; ".join(filter(None, [f"check also {listed(asks)}" if asks else "", _hardly_moved(m)]))
     check = "Check that the training data covers the task, in the format of the suite"
     return f"{check}{why and f': {why}'}.{loss_sentence}"
 
