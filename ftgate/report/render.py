@@ -45,7 +45,6 @@ COMMENT_LIMIT = 60_000
 EXPENDABLE = (
     "slices",
     "coverage",
-    "improvements",
     "provenance",
     "calibration curve",
     "controls",
