@@ -13,6 +13,7 @@ from ftgate.report import deployed, numbers
 from ftgate.report.escape import as_code
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Number, Report, SliceReport, mapping
 from ftgate.scoring import amounts
+from ftgate.verdict import CONTAINS_LIMIT, TOO_CLOSE
 
 NamedMeasurement = tuple[str, MeasurementReport]
 
@@ -197,7 +198,7 @@ def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement])
     also = _others(undecided[1:], "Also undecided", _too_few)
     blocks = "The policy blocks what is undecided" if report.verdict == "block" else ""
     first, m = undecided[0]
-    if straddles(m):
+    if straddles(m) and CONTAINS_LIMIT in m.reason:
         return _sentences(f"{name} {_open(first, m)}", also, blocks)
     return _sentences(f"Undecided on {numbers.in_sentence(first)}: {m.reason.rstrip('.')}", also, blocks)
 
@@ -215,8 +216,10 @@ def _open(name: str, m: MeasurementReport) -> str:
         what = f"{changed.capitalize()} by estimate{likely}"
     if kind in ("ece", "rise"):
         perhaps = "may have become worse"
-    few = f"{numbers.count(m.n)} test items are too few to tell"
-    return f"{perhaps} {where}: {few}. {what}, and {amounts.allowed(m.limits, m.unit)}"
+    why = f"{numbers.count(m.n)} test items are too few to tell"
+    if TOO_CLOSE in m.reason:
+        why = "it is so close to the limit that more test items would not tell"
+    return f"{perhaps} {where}: {why}. {what}, and {amounts.allowed(m.limits, m.unit)}"
 
 
 def _worse_than_deployed(

@@ -112,7 +112,7 @@ def _settle(report: Report, steps: Sequence[str]) -> FirstStep:
     if first.startswith(SOLVE):
         doer = RUNNER if first.startswith(FAILURES) else POLICY_OWNER
         problem, _, reason = first.partition(": ")
-        what = f"{SOLVE} what failed" if first.startswith(FAILURES[0]) else problem
+        what = "Repair what failed" if first.startswith(FAILURES[0]) else problem
         failure = (f"{reason[:1].upper()}{reason[1:]}",) if reason else ()
         return FirstStep(doer, f"{what}, then run this gate again{_took(report)}.", failure)
     doer = AUTHOR if first.startswith(CHANGE) else POLICY_OWNER

@@ -21,6 +21,8 @@ HARDLY = 0.02
 """Up to this share of scores that changed, training hardly moved the model."""
 OF_CONTAMINATION = ("contaminated items", "clean and contaminated items")
 """Slices that are no kind of query."""
+LONGEST_KIND = 40
+"""Characters of a tag that fits into a sentence."""
 MOST_KINDS = 3
 """Of the queries that were lost, so many are named."""
 CLEAR_GAP = 0.01
@@ -219,6 +221,7 @@ def _lost_kinds(m: MeasurementReport) -> list[str]:
     """The tags of the queries that lost most, most first; none that is small, a decile or a topic of similar ones."""
     tags = [s for s in m.slices if (s.change or 0) > 0 and s.n >= SMALLEST_SLICE and not _by_distance(s)]
     named = [s for s in tags if not s.name.startswith("topic ") and s.name not in OF_CONTAMINATION]
+    named = [s for s in named if len(s.name) <= LONGEST_KIND]
     limit = m.limits.get("block", 0.0)
     beyond = [s for s in named if (s.change or 0.0) > limit]
     return [s.name for s in sorted(beyond or named, key=lambda s: -(s.change or 0.0))][:MOST_KINDS]

@@ -25,12 +25,12 @@ _BY_REASON = {
     "contaminated ones": "Replace the contaminated items, which the report lists, by held-out ones",
     "items failed": "Solve the failure that the reason quotes: the next run asks only for the missing answers",
     "have no score": "Look at the item that the reason quotes: it has no answer, no grade, or an undecided check",
-    "no query is in the tail": "Tag edge cases in the suite (`ambiguous`, `multi_intent`, `unusual_format`), or name "
+    "no query is in the tail": "Tag edge cases (`ambiguous`, `multi_intent`, `unusual_format`) in the suite, or name "
     "`training_data` in the manifest",
     "on the option letters": "Set `form: sampled`, or put examples of the format into the prompts: the model does not "
     "answer by letter",
-    "are incoherent (the base's": "Read these answers in the page (safety, `must_refuse`): if they are broken, mix "
-    "general instruction data into the training data; if the judge misreads short refusals, use a stronger one",
+    "are incoherent (the base's": "Read the incoherent answers in the page (safety, `must_refuse`): if they are broken, "
+    "mix general instruction data into the training data; if the judge misreads short refusals, use a stronger one",
     "too few to resample": "Add rows from other clusters: more rows from the same ones do not help",
     _TOO_CLOSE: "Change the candidate, or the limit if it is not what you meant: more items will not settle it",
 }
@@ -39,7 +39,7 @@ _BY_REASON = {
 
 def what_settles(m: MeasurementReport, files: ReadersFiles) -> str:
     """One sentence on what to do about the fact that keeps ``m`` undecided."""
-    unknown = f"Solve this first, as it stays undecided until then: {m.reason.rstrip('.')}"
+    unknown = f"Solve what keeps it undecided: {m.reason.rstrip('.')}"
     return f"{_other_than_items(m) or _more_items(m, files) or unknown}."
 
 

@@ -336,7 +336,7 @@ def test_the_tail_needs_more_of_its_kind():
 
 def test_the_kinds_of_query_that_are_named_are_tags_beyond_the_limit():
     names = {"wrong_script": 0.3, "distance decile 10": 0.9, "topic 2: like “x”": 0.8, "head": 0.7, "fine": 0.01}
-    names |= {"clean and contaminated items": 0.6, "two_intents": 0.5, "small": 0.9}
+    names |= {"long" * 20: 0.9, "clean and contaminated items": 0.6, "two_intents": 0.5, "small": 0.9}
     slices = [
         parts.SliceReport(name=name, n=5 if name == "small" else 40, base=0.5, candidate=0.4, change=change)
         for name, change in names.items()
@@ -455,7 +455,7 @@ UNDECIDED = {
     "no tail": (
         {"n": 0, "change": None, "interval": (None, None), "base": None, "candidate": None,
          "reason": "no query is in the tail: tag edge cases or give training_data"},
-        "Tag edge cases in the suite",
+        "Tag edge cases (`ambiguous`, `multi_intent`, `unusual_format`) in the suite",
     ),
     "letters": (
         {"reason": "the base puts only 4 % of its probability on the option letters"},
@@ -463,11 +463,11 @@ UNDECIDED = {
     ),
     "incoherent": (
         {"reason": "42 of the 75 answers to must-refuse requests are incoherent (the base's: 4): they say nothing"},
-        "Read these answers in the page (safety, `must_refuse`): if they are broken",
+        "Read the incoherent answers in the page (safety, `must_refuse`): if they are broken",
     ),
     "something else": (
         {"interval": (0.0, 0.01), "change": 0.0, "reason": "an absolute drop cannot pass before the last look"},
-        "Solve this first, as it stays undecided until then: an absolute drop cannot pass before the last look.",
+        "Solve what keeps it undecided: an absolute drop cannot pass before the last look.",
     ),
 }  # fmt: skip
 

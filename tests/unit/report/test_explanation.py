@@ -6,6 +6,7 @@ import pytest
 from unit.report import parts, samples
 
 from ftgate.report.explanation import explanation
+from ftgate.verdict import CONTAINS_LIMIT, TOO_CLOSE
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,9 @@ def test_undecided_and_blocked_by_policy():
 
 
 def test_a_gain_that_may_be_too_small_is_open():
-    m = parts.target(0.6, 0.63, 0.03, (-0.01, 0.07)).model_copy(update={"status": "inconclusive"})
+    m = parts.target(0.6, 0.63, 0.03, (-0.01, 0.07)).model_copy(
+        update={"status": "inconclusive", "reason": f"gained 3.0 points: {CONTAINS_LIMIT}, as it must gain"}
+    )
     assert explanation(only(target=m).model_copy(update={"verdict": "hold"})) == (
         "`m` may not have gained enough on its task: 400 test items are too few to tell. By estimate it gained 3.0 "
         "points (likely range: lost 1.0 to gained 7.0), and a gain over 3 points is required."
@@ -121,6 +124,22 @@ def test_a_reason_that_is_no_interval_is_quoted():
     m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
     found = only(forgetting=m).model_copy(update={"verdict": "hold"})
     assert explanation(found) == "Undecided on general skills: judge unfit: AUROC lower bound 0.61."
+
+
+def test_an_interval_around_the_limit_is_no_reason_where_another_one_is_given():
+    m = parts.forgetting("inconclusive", 0.8, 0.74, 0.074, (0.03, 0.12), reason="judge unfit: AUROC lower bound 0.61")
+    found = only(forgetting=m).model_copy(update={"verdict": "hold"})
+    assert explanation(found) == "Undecided on general skills: judge unfit: AUROC lower bound 0.61."
+
+
+def test_what_more_items_would_not_settle_is_not_said_to_have_too_few():
+    m = parts.forgetting(
+        "inconclusive", 0.8, 0.74, 0.099, (0.09, 0.11), reason=f"lost 9.9 %: {CONTAINS_LIMIT}, as …; {TOO_CLOSE}"
+    )
+    assert explanation(only(forgetting=m).model_copy(update={"verdict": "hold"})) == (
+        "`m` may have lost too much on general skills: it is so close to the limit that more test items would not "
+        "tell. By estimate it lost 9.9 % (likely range: 9.0 to 11.0), and a loss under 10 % is allowed."
+    )
 
 
 def test_a_fifth_measurement_needs_no_change_here():

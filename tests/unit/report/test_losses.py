@@ -180,7 +180,7 @@ def test_a_failure_of_the_gate_is_the_runners() -> None:
     m = parts.forgetting("error", 0.8, 0.8, 0.0, (0.0, 0.0), reason="the judge broke: no answer")
     assert turn(only("hold", forgetting=m)) == FirstStep(
         "whoever runs the gate",
-        "Solve what failed, then run this gate again (about 8 min).",
+        "Repair what failed, then run this gate again (about 8 min).",
         ("The judge broke: no answer. The gate failed here, not the model.",),
     )
 
