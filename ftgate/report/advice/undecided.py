@@ -29,7 +29,7 @@ _BY_REASON = {
     "`training_data` in the manifest",
     "on the option letters": "Set `form: sampled`, or put examples of the format into the prompts: the model does not "
     "answer by letter",
-    "are incoherent (the base's": "Read the incoherent answers in the page (safety, `must_refuse`): if they are broken, "
+    "are incoherent (the base's": "Read the incoherent answers in the page (safety, `must_refuse`): if broken, "
     "mix general instruction data into the training data; if the judge misreads short refusals, use a stronger one",
     "too few to resample": "Add rows from other clusters: more rows from the same ones do not help",
     _TOO_CLOSE: "Change the candidate, or the limit if it is not what you meant: more items will not settle it",
