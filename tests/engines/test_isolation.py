@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
+from support.libraries import needs
 
 from engines.tiny import TinyModels
 from ftgate.config.engine import EngineSettings
@@ -123,14 +124,12 @@ def test_nothing_else_is_touched(environment: dict[str, str]) -> None:
     "load",
     [
         "from ftgate.engines.isolation import Isolation; Isolation().begin()",
-        pytest.param(LOAD.format(module="vllm.engine", engine="VllmEngine"), marks=pytest.mark.engine),
+        pytest.param(LOAD.format(module="vllm.engine", engine="VllmEngine"), marks=[pytest.mark.engine, needs("vllm")]),
         pytest.param(LOAD.format(module="transformers", engine="TransformersEngine"), marks=pytest.mark.engine),
     ],
     ids=["isolate", "vllm", "transformers"],
 )
 def test_a_process_that_holds_a_model_holds_no_credential(load: str, tiny: TinyModels) -> None:
-    if "vllm" in load:
-        pytest.importorskip("vllm")
     said = shown(load, str(tiny.base.path))
     assert not [value for value in SECRETS.values() if value in said]
     assert said.count("TOKENIZERS_PARALLELISM") == 3
