@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
-from support.libraries import needs
+from support.libraries import COMPILED, needs
 
 from engines.tiny import TinyModels
 from ftgate.config.engine import EngineSettings
@@ -92,9 +92,9 @@ engine.require([Model("base", folder, "sha256:0")])
 def shown(load: str, *arguments: str) -> str:
     """What can be seen of the environment of a process that has loaded a model: by itself, the system, its children."""
     own = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ}
-    environment = {**own, **SECRETS, **KEPT, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**own, **SECRETS, **KEPT, **COMPILED, "PYTHONPATH": os.pathsep.join(sys.path)}
     script = [sys.executable, "-c", SCRIPT.replace("{load}", load), *arguments]
-    with tempfile.TemporaryDirectory() as folder:  # vLLM writes its cache where it is told to: here, below the folder
+    with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(script, capture_output=True, text=True, check=True, env=environment, cwd=folder)
     return done.stdout
 
