@@ -283,7 +283,7 @@ def doctor(repository: str, branch: str, policy: str) -> None:
     Needs a token of an administrator (GITHUB_TOKEN); changes nothing.
     """
     from ftgate.github.doctor import examine_repository
-    from ftgate.github.server_address import server_address
+    from ftgate.server_address import server_address
 
     settings = f"{server_address(os.environ)}/{repository}/settings"
     tools = os.environ.get("RUNNER_TOOL_CACHE")
@@ -305,7 +305,7 @@ def open_repository(repository: str) -> GitHubRepo:
     from ftgate.github.app import app_auth
     from ftgate.github.client import GitHubRepo, connect
     from ftgate.github.retry import Retry
-    from ftgate.github.server_address import api_address
+    from ftgate.server_address import api_address
 
     url = api_address(os.environ)
     auth = app_auth(os.environ, url, repository, Retry(time.sleep))
