@@ -16,7 +16,7 @@ from ftgate.jobs.report_checks import departures
 from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.report import reading
 from ftgate.report.reading import NOT_PROVEN
-from ftgate.report.schema import Report, mapping
+from ftgate.report.schema import DECIDE_AGAIN, Report, mapping
 
 JOB = "job.json"
 
@@ -65,7 +65,7 @@ def checked_report(path: Path | str) -> CheckedReport:
     if problem:
         raise ConfigurationError(
             f"{path}: {problem}: no run writes that, so the file is damaged or was edited",
-            hint=reading.DECIDE_AGAIN,
+            hint=DECIDE_AGAIN,
         )
     return CheckedReport(report, folder, policy)
 
@@ -88,7 +88,7 @@ def _disagreements(report: Report, folder: Path) -> Iterator[str]:
         reported = mapping(mapping(own.get("suites")).get(name)).get("sha256")
         pairs.append((f"suites.{name}.sha256", reported, mapping(suite).get("sha256")))
     for place, here, there in pairs:
-        if there is not None and here != there:
+        if there and here != there:
             yield f"provenance.{place} is {here!r:.80}, and {folder / JOB} beside it has {there!r:.80}"
 
 

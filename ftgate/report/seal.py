@@ -1,7 +1,7 @@
 """The seal of report.json: a digest of each of its parts, and of the file of items, so that an edit of one is noticed.
 
-It guards against damage and against edits by hand. Whoever writes a seal anew is not noticed here: `ftgate publish`, which
-trusts no report, decides it again from the answers.
+It guards against damage and against edits by hand. Whoever writes a seal anew is not noticed here: `ftgate publish`,
+which trusts no report, decides it again from the answers.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from typing import Any
 
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, missing
 from ftgate.artifacts.sources.http import HttpClient
+from ftgate.config.server_address import api_address
 from ftgate.errors import ArtifactError
-from ftgate.server_address import api_address
 
 _CDN = ("*.githubusercontent.com", "*.blob.core.windows.net")
 """Hosts from which github.com serves release assets and artifacts."""

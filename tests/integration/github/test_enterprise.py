@@ -20,8 +20,8 @@ from support.github.state import Caller
 
 from ftgate.cli import github as cli_github
 from ftgate.cli.main import cli
+from ftgate.config.server_address import api_address, server_address
 from ftgate.report.schema import parse_report
-from ftgate.server_address import api_address, server_address
 
 SERVER = "https://git.example.com"
 ACTION = "acme/ftgate@" + "1234567890" * 4
