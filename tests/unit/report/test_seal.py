@@ -46,7 +46,7 @@ def other(value: Any) -> Any:
     if value is None or isinstance(value, bool):
         return value is not True
     if isinstance(value, int | float):
-        return value + 1 if isinstance(value, int) else 1.001 * value + 0.001
+        return value + 1 if isinstance(value, int) else value + 0.001 * max(1.0, abs(value))
     return f"{value} edited" if isinstance(value, str) else [*value, "edited"] if isinstance(value, list) else {"a": 1}
 
 
