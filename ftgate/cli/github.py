@@ -282,8 +282,8 @@ def doctor(repository: str, branch: str, policy: str) -> None:
 
     Needs a token of an administrator (GITHUB_TOKEN); changes nothing.
     """
+    from ftgate.config.server_address import server_address
     from ftgate.github.doctor import examine_repository
-    from ftgate.github.server_address import server_address
 
     settings = f"{server_address(os.environ)}/{repository}/settings"
     tools = os.environ.get("RUNNER_TOOL_CACHE")
@@ -302,10 +302,10 @@ COMMANDS = (publish, fetch, history, verify, waive, doctor)
 
 def open_repository(repository: str) -> GitHubRepo:
     """A client for a repository, as the App or whoever owns the token. Raises ConfigurationError without either."""
+    from ftgate.config.server_address import api_address
     from ftgate.github.app import app_auth
     from ftgate.github.client import GitHubRepo, connect
     from ftgate.github.retry import Retry
-    from ftgate.github.server_address import api_address
 
     url = api_address(os.environ)
     auth = app_auth(os.environ, url, repository, Retry(time.sleep))

@@ -192,8 +192,8 @@ def report(directory: Path) -> None:
     from ftgate.report.terminal import print_report
 
     with without_leftovers(rendered(directory)):
-        checked = checked_report(directory / "report.json")
-    write_rendered(checked.report, directory, read_items(directory), checked=checked.line)
+        checked, items = checked_report(directory / "report.json"), read_items(directory)
+    write_rendered(checked.report, directory, items, checked=checked.line)
     print_report(checked.report, stdout())
     click.echo(plain_line(checked.line, 600))
 
