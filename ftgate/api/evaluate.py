@@ -168,12 +168,14 @@ def _prepare(
 
 def _require_apart(runs: Sequence[PreparedRun]) -> None:
     """Raise ConfigurationError if two runs have one folder."""
-    folders = [run.out.absolute() for run in runs]
+    folders = [run.out.resolve() for run in runs]
     for run, folder in zip(runs, folders, strict=True):
+        names = {other.job.name for other, same in zip(runs, folders, strict=True) if same == folder}
         if folders.count(folder) > 1:
+            who = f"two candidates are called {run.job.name}, and both" if len(names) == 1 else " and ".join(names)
             raise ConfigurationError(
-                f"two candidates are called {run.job.name}, and both would write into {run.out}",
-                hint="give each manifest a name of its own, or --out once for each of them",
+                f"{who} would write into {run.out}",
+                hint="give each manifest a name of its own, or --out once for each of them, always another folder",
             )
 
 

@@ -309,6 +309,14 @@ def test_candidates_without_files_are_compared_under_one_policy(
             "--out is given 2 times for 3 candidates",
         ),
         (("--manifest", "careful.yaml", "--out", "x", "--out", "y"), "--out is given 2 times for one candidate"),
+        (
+            ("--manifest", "careful.yaml", "--manifest", "modest.yaml", "--out", "out", "--out", "models/../out"),
+            "would write into",
+        ),
+        (
+            ("--base", "models/base", "--base", "models/other", "--candidate", "models/careful"),
+            "--base is given 2 times",
+        ),
     ],
 )
 @pytest.mark.usefixtures("scripted", "manifests")
