@@ -104,10 +104,16 @@ def evaluate_each(
         except Exception as error:
             yield Outcome(str(manifest or candidate), error=error)
     _require_apart(runs)
+    by_folder: dict[Path, PreparedRun] = {}
     for run in runs:
-        begin_in(run.out, run.job.name)
-    by_folder = {run.out: run for run in runs}
-    for outcome in evaluate_together([Candidate(run.job, run.out) for run in runs], progress, reuse=reuse):
+        try:
+            begin_in(run.out, run.job.name)
+        except Exception as error:
+            yield Outcome(run.job.name, run.out, error=error)
+        else:
+            by_folder[run.out] = run
+    ready = [Candidate(run.job, run.out) for run in by_folder.values()]
+    for outcome in evaluate_together(ready, progress, reuse=reuse):
         if outcome.report is not None and outcome.out is not None:
             _export(by_folder[outcome.out], progress)
         yield outcome
