@@ -46,7 +46,7 @@ class Command(click.Command):
         return super().parse_args(ctx, args)
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """Commands that are all of class :class:`Command`."""
 
     command_class = Command

@@ -8,10 +8,13 @@ is asked again: nothing is lost, and nothing is answered twice. The journal stay
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -233,7 +236,7 @@ class RayEngine:
             if address not in (None, "auto"):  # Ray itself would try for many minutes
                 host, _, port = str(address).rpartition(":")
                 socket.create_connection((host, int(port)), timeout=30).close()
-            with redirected(self._log):
+            with redirected(self._log), _own_end():
                 ray.init(log_to_driver=False, configure_logging=False, ignore_reinit_error=True, **where)
         except (OSError, RuntimeError, ValueError) as error:
             raise EngineError(
@@ -369,6 +372,17 @@ class RayEngine:
             + (f" and {dict(self._settings.resources)}" if self._settings.resources else ""),
             hint="lower engine.replicas, so that the judge has room too, or add machines (`ray status` shows both)",
         )
+
+
+@contextmanager
+def _own_end() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray would print its stack and leave with a code of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _difference(one: EngineInfo, other: EngineInfo) -> str:

@@ -61,7 +61,7 @@ class CheckState:
 
     def refuse(self, message: str, hint: str) -> None:
         """Add a problem, once: base and candidate may have the same one."""
-        if all((known.message, known.hint) != (message, hint) for known in self.draft.problems.found):
+        if all((other.message, other.hint) != (message, hint) for other in self.draft.problems.found):
             self.draft.problems.found.append(ConfigurationError(message, hint=hint))
 
 

@@ -138,19 +138,13 @@ def test_a_replica_that_is_killed_before_it_is_asked_anything_is_replaced(cluste
 
 
 @pytest.mark.usefixtures("scripted")
-def test_a_machine_without_room_for_the_judges_replicas_says_so_at_once(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
-    monkeypatch.setenv("FTGATE_TEST_LOG", str(tmp_path / "asked"))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+def test_a_machine_without_room_for_the_judges_replicas_says_so_at_once(cluster: Any, tmp_path: Path) -> None:
+    ray.init(address=cluster.address, log_to_driver=False)  # in place of this machine's own, which has many processors
     judge, models = (RayEngine(EngineSettings(replicas=2), log_path=tmp_path / "ray.log") for _ in range(2))
-    try:
-        judge.info()
-        with pytest.raises(EngineError, match="2 need 2 processors, and 0 are free"):
-            models.info()
-    finally:
-        judge.close()
+    judge.info()
+    with pytest.raises(EngineError, match="2 need 2 processors, and 0 are free"):
+        models.info()
+    judge.close()
 
 
 @pytest.mark.usefixtures("scripted")
