@@ -24,6 +24,7 @@ from ftgate.models.generation import generation_note, generation_of
 from ftgate.models.rendering import asked_facts
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
 from ftgate.models.weights import read_json
+from ftgate.preflight.architecture import check_architectures, start_skeletons
 from ftgate.preflight.best_verdict import best_verdict_of, not_measured
 from ftgate.preflight.constant_answers import check_constant_answers
 from ftgate.preflight.encoder import try_encoder
@@ -53,6 +54,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     ``ask`` tries servers as well, and ``embed`` the embedding model, which a run loads before it asks a model.
     """
     checks = _ModelChecks(draft, machine)
+    skeletons = start_skeletons(checks)
     checks.notes += check_endpoints(draft, ask=ask)
     if draft.candidate is not None and (generation := generation_note(draft.policy.engine, draft.candidate)):
         checks.notes.append(generation)
@@ -69,6 +71,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     check_vocabularies(checks, checks.vocabularies)
     checks.warnings += _unseen(draft)
     checks.notes += try_encoder(draft) if embed else []
+    check_architectures(checks, skeletons)
     unmeasured = not_measured(draft)
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
