@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypedDict
 
 import torch
@@ -22,9 +23,9 @@ _SHAPES = re.compile(r"shape '.*' is invalid|must match the size|cannot be multi
 
 
 class Request(TypedDict):
-    """``shapes``: those of the stored tensors, by name; empty if they are packed, and not to be compared."""
+    """``config``: the text of config.json; ``shapes``: those of stored tensors by name, none where these are packed."""
 
-    folder: str
+    config: str
     by_architecture: bool
     shapes: Mapping[str, list[int]]
 
@@ -37,14 +38,13 @@ def examine(request: Request) -> dict[str, Any]:
     ``mismatched`` (name, stored shape, needed shape); ``layers`` and ``modules``, the prefixes of its layers;
     ``run_error``: why its sizes do not fit together; ``muting``: norms whose weight of zeros gives zeros.
     """
-    from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    raw = json.loads((Path(request["folder"]) / "config.json").read_text(encoding="utf-8"))
+    raw = json.loads(request["config"])
     if raw.get("model_type") not in CONFIG_MAPPING:
         return {"unknown": f"model_type {raw.get('model_type')}"}
     try:
-        config = AutoConfig.from_pretrained(request["folder"], local_files_only=True, trust_remote_code=False)
+        config = _configuration(request["config"])
     except Exception as error:
         return {"config_error": _words(error)}
     config.quantization_config = None
@@ -53,6 +53,14 @@ def examine(request: Request) -> dict[str, Any]:
     if built_as is None:
         return {"unknown": f"architectures {raw.get('architectures')}"}
     return _compare(built_as, config, request)
+
+
+def _configuration(text: str) -> Any:
+    from transformers import AutoConfig
+
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(text, encoding="utf-8")
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def _class_of(config: Any, raw: Mapping[str, Any], *, by_architecture: bool) -> Any:

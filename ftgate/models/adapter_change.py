@@ -92,7 +92,8 @@ def product_norm(pair: Matrices) -> float:
         return math.inf
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return math.inf
-    norm = float(np.linalg.norm(np.linalg.qr(b, mode="r") @ np.linalg.qr(a.T, mode="r").T))
+    r, s = (np.asarray(np.linalg.qr(matrix, mode="r")) for matrix in (b, a.T))
+    norm = float(np.linalg.norm(r @ s.T))
     rounding = 64 * np.finfo(np.float64).eps * float(np.linalg.norm(a) * np.linalg.norm(b))
     return norm if norm > rounding else 0.0
 

@@ -39,6 +39,8 @@ class Dimensions:
     quantisation: str
     windowed: bool
     """Whether some layers use sliding-window or linear attention: the KV cache may then be smaller than estimated."""
+    head_width: int = 0
+    """Numbers of one attention head; 0 if unknown, or where attention is latent."""
 
     def cache_bytes(self, tokens: int, number_bytes: int) -> int:
         """KV cache bytes of ``tokens`` tokens in all layers, at ``number_bytes`` bytes per number."""
@@ -78,6 +80,7 @@ def read_dimensions(folder: Path, reference: str) -> Dimensions:
         ),
         quantisation=quantisation_of(root_config) or quantisation_of(config),
         windowed=_is_windowed(config),
+        head_width=0 if latent_width else head_width,
     )
 
 

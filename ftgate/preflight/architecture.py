@@ -16,7 +16,6 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from ftgate.domain import Model
-from ftgate.engines.base import base_of
 from ftgate.errors import ArtifactError
 from ftgate.models.nan_scan import FLOATS, is_zero
 from ftgate.models.weights import full_weights, read_json
@@ -39,33 +38,45 @@ _MORE_LAYERS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_la
 """Fields of models that store layers after the last one, which predict further tokens."""
 
 
+_built: dict[str, dict[str, Any]] = {}
+"""What was built already in this process, by the whole of a request: a run is checked more than once."""
+
+
 @dataclass(slots=True)
 class Skeletons:
-    """Models that are built meanwhile, by role."""
+    """Models that are built meanwhile, by role, with the request for each."""
 
     models: dict[str, Model] = field(default_factory=dict)
+    requests: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
 
 
 def start_skeletons(checks: CheckState) -> Skeletons:
-    """Begin to build the full weights that an engine loads, each once."""
+    """Begin to build the full weights that an engine loads, each once; none whose config.json is refused already."""
     draft = checks.draft
     roles = {"base": draft.base, "candidate": draft.candidate, "incumbent": checks.incumbent, "judge": draft.judge}
-    models: dict[str, Model] = {}
+    skeletons = Skeletons()
     for role, model in roles.items():
-        is_built = model is not None and model.kind == "full" and base_of(model) not in models.values()
-        if model is not None and is_built and role in checks.sizes and checks.settings_of(role).kind != "scripted":
-            models[role] = model
-    if not models:
-        return Skeletons()
-    requests = [_request(checks, role, model) for role, model in models.items()]
+        if model is None or model.kind != "full" or role not in checks.sizes or model in skeletons.models.values():
+            continue
+        refused = any(problem.message.startswith(f"{model.reference}: config.json") for problem in draft.problems.found)
+        if checks.settings_of(role).kind != "scripted" and not refused:
+            skeletons.models[role] = model
+            skeletons.requests[role] = json.dumps(_request(checks, role, model), sort_keys=True)
+    waiting = [request for request in skeletons.requests.values() if request not in _built]
+    if waiting:
+        skeletons.process = _start(waiting)
+    return skeletons
+
+
+def _start(requests: list[str]) -> subprocess.Popen[str]:
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HF_HUB_OFFLINE": "1"}
-    environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "USE_TF": "0"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     with TemporaryFile("w+") as stdin:  # a pipe would have to be read before this goes on
-        json.dump(requests, stdin)
+        stdin.write(f"[{','.join(requests)}]")
         stdin.seek(0)
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-P", "-m", "ftgate.engines.skeleton"],
             stdin=stdin,
             stdout=subprocess.PIPE,
@@ -73,7 +84,6 @@ def start_skeletons(checks: CheckState) -> Skeletons:
             env=environment,
             text=True,
         )
-    return Skeletons(models, process)
 
 
 def _request(checks: CheckState, role: str, model: Model) -> dict[str, Any]:
@@ -81,7 +91,8 @@ def _request(checks: CheckState, role: str, model: Model) -> dict[str, Any]:
     if not checks.sizes[role].quantisation:
         shapes = {name: list(tensor.shape) for name, tensor in full_weights(model.path, model.reference).items()}
     by_architecture = checks.settings_of(role).kind != "transformers"
-    return {"folder": str(model.path), "by_architecture": by_architecture, "shapes": shapes}
+    config = (model.path / "config.json").read_text(encoding="utf-8")
+    return {"config": config, "by_architecture": by_architecture, "shapes": shapes}
 
 
 def check_architectures(checks: CheckState, skeletons: Skeletons) -> dict[str, Mapping[str, Any]]:
@@ -89,8 +100,9 @@ def check_architectures(checks: CheckState, skeletons: Skeletons) -> dict[str, M
 
     Returns what was built, by role, as :func:`ftgate.engines.skeleton.examine` has it.
     """
-    results = dict(zip(skeletons.models, _results(skeletons), strict=False))
-    if skeletons.models and not results:
+    _read_results(skeletons)
+    results = {role: _built[request] for role, request in skeletons.requests.items() if request in _built}
+    if len(results) < len(skeletons.models):
         checks.notes.append("weights were not compared with config.json: the models could not be built in time")
     for role, result in results.items():
         model = skeletons.models[role]
@@ -101,21 +113,20 @@ def check_architectures(checks: CheckState, skeletons: Skeletons) -> dict[str, M
     return results
 
 
-def _results(skeletons: Skeletons) -> list[dict[str, Any]]:
-    """What the process wrote; nothing if it took too long, or did not end well."""
+def _read_results(skeletons: Skeletons) -> None:
+    """Keep what the process wrote; nothing if it took too long, or did not end well."""
     process = skeletons.process
     if process is None:
-        return []
+        return
+    waiting = [request for request in skeletons.requests.values() if request not in _built]
     try:
         output, _ = process.communicate(timeout=BUILD_SECONDS)
-        results: list[dict[str, Any]] = json.loads(output)
+        _built.update(zip(waiting, json.loads(output), strict=True))
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return []
     except ValueError:
-        return []
-    return results
+        return
 
 
 def _judge(checks: CheckState, model: Model, result: Mapping[str, Any], *, by_vllm: bool) -> None:

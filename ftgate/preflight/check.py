@@ -32,6 +32,7 @@ from ftgate.preflight.endpoints import check_endpoints
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
+from ftgate.preflight.head_sizes import check_head_sizes
 from ftgate.preflight.long_answers import check_long_answers
 from ftgate.preflight.memory import CPU_OVERHEAD
 from ftgate.preflight.mistaken_inputs import check_mistaken_inputs
@@ -72,6 +73,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     checks.warnings += _unseen(draft)
     checks.notes += try_encoder(draft) if embed else []
     check_architectures(checks, skeletons)
+    check_head_sizes(checks)
     unmeasured = not_measured(draft)
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
