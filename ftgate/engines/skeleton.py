@@ -1,7 +1,7 @@
 """Builds models without weights, as transformers has them, and says which of the stored tensors have a place there.
 
 A program of its own: it imports torch and transformers, which takes seconds, and a configuration from elsewhere may ask
-for more layers than any machine builds. It reads JSON from standard input, a list of :class:`Request` as objects, and
+for more layers than any machine builds. It reads JSON from standard input, a list of :class:`SkeletonRequest` as objects, and
 writes a list of as many results; see :func:`examine`. No code of a model is executed.
 """
 
@@ -22,7 +22,7 @@ _SHAPES = re.compile(r"shape '.*' is invalid|must match the size|cannot be multi
 """What torch says of sizes that do not fit together; other errors may come from running without numbers."""
 
 
-class Request(TypedDict):
+class SkeletonRequest(TypedDict):
     """``config``: the text of config.json; ``shapes``: those of stored tensors by name, none where these are packed."""
 
     config: str
@@ -30,7 +30,7 @@ class Request(TypedDict):
     shapes: Mapping[str, list[int]]
 
 
-def examine(request: Request) -> dict[str, Any]:
+def examine(request: SkeletonRequest) -> dict[str, Any]:
     """The names and shapes that a model needs, compared with the stored ones, as plain values.
 
     ``unknown``: what transformers does not know of it; ``config_error`` and ``build_error``: why it refuses the
@@ -73,7 +73,7 @@ def _class_of(config: Any, raw: Mapping[str, Any], *, by_architecture: bool) -> 
     return MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
 
 
-def _compare(built_as: Any, config: Any, request: Request) -> dict[str, Any]:
+def _compare(built_as: Any, config: Any, request: SkeletonRequest) -> dict[str, Any]:
     text = config.get_text_config()
     if built_as.config_class is type(text):
         config = text

@@ -101,7 +101,9 @@ def check_architectures(checks: CheckState, skeletons: Skeletons) -> dict[str, M
     Returns what was built, by role, as :func:`ftgate.engines.skeleton.examine` has it.
     """
     _read_results(skeletons)
-    results = {role: _built[request] for role, request in skeletons.requests.items() if request in _built}
+    results: dict[str, Mapping[str, Any]] = {
+        role: _built[request] for role, request in skeletons.requests.items() if request in _built
+    }
     if len(results) < len(skeletons.models):
         checks.notes.append("weights were not compared with config.json: the models could not be built in time")
     for role, result in results.items():
@@ -149,8 +151,8 @@ def _judge(checks: CheckState, model: Model, result: Mapping[str, Any], *, by_vl
             f"{reference}: {len(surplus):,} of its tensors have no place in {result['architecture']}, such as "
             f"{surplus[0]}: engines leave them out, or stop; if they were trained, config.json names another model"
         )
-    if reason := result.get("run_error"):
-        message = f"{reference}: config.json: sizes do not fit together: {reason}"
+    if run_error := result.get("run_error"):
+        message = f"{reference}: config.json: sizes do not fit together: {run_error}"
         if not by_vllm:
             raise ArtifactError(message, hint=_AGAIN)
         checks.warnings.append(f"{message}: {_AGAIN}")

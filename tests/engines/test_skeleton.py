@@ -37,7 +37,7 @@ KINDS = (
 def saved(kind: str, folder: Path, *, tied: bool = False, shard: str = "5GB") -> Path:
     """A small model as transformers saves it."""
     default = CONFIG_MAPPING[kind]()
-    fields = {name for name in default.to_dict()} | {*(default.attribute_map or {})}
+    fields = set(default.to_dict()) | {*(default.attribute_map or {})}
     small = {name: value for name, value in SMALL.items() if name in fields and (kind, name) != ("opt", "head_dim")}
     if kinds := default.to_dict().get("layer_types"):
         small["layer_types"] = [kinds[0], kinds[-1]]

@@ -194,7 +194,8 @@ def test_matrices_whose_products_are_zero_change_nothing(
     adapter(world, np.ascontiguousarray(a), np.ascontiguousarray(b))
     (message,) = messages(checked(world))
     assert message == (
-        "models/bot: every product of lora_B and lora_A is zero, although neither of them is: the adapter changes nothing"
+        "models/bot: every product of lora_B and lora_A is zero, although neither of them is: the adapter changes "
+        "nothing"
     )
 
 
