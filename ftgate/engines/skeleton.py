@@ -1,8 +1,8 @@
 """Builds models without weights, as transformers has them, and says which of the stored tensors have a place there.
 
 A program of its own: it imports torch and transformers, which takes seconds, and a configuration from elsewhere may ask
-for more layers than any machine builds. It reads JSON from standard input, a list of :class:`SkeletonRequest` as objects, and
-writes a list of as many results; see :func:`examine`. No code of a model is executed.
+for more layers than any machine builds. It reads JSON from standard input, a list of :class:`SkeletonRequest` as
+objects, and writes a list of as many results; see :func:`examine`. No code of a model is executed.
 """
 
 from __future__ import annotations
