@@ -10,45 +10,33 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchmarks.peers import suites
+from benchmarks.peers.programs import (
+    HARNESS,
+    ROOT,
+    VERDICTS,
+    Measured,
+    engine_arguments_of,
+    harness_command,
+    harness_usage,
+    merge,
+    run,
+)
 from benchmarks.peers.requests import Usage, measured_share, ready_requests, usage
 from ftgate.cli.demo import find_world
-from ftgate.config.engine import EngineSettings
-from ftgate.domain import Model
-from ftgate.engines.vllm.startup import engine_arguments
 
-ROOT = Path(__file__).resolve().parents[2]
-HARNESS = ROOT / ".venv-lm-eval"
 FIRST, SECOND = "careful", "forgetful"
 """The candidates: two adapters on the same base."""
 OURS, PEERS = "ftgate", "lm-eval twice, judge script"
 SECOND_OF_OURS, BARE = "ftgate, second candidate", "bare LLM.generate"
 BESIDE = "ftgate, second candidate in the same process"
-VERDICTS = (0, 1, 4)
-"""Exit codes of a run that came to a verdict."""
-
-
-@dataclass(slots=True)
-class Measured:
-    """What one side took for one comparison of two models."""
-
-    wall: float = 0.0
-    cpu: float = 0.0
-    asked: Usage = field(default_factory=Usage)
-    graded: Usage = field(default_factory=Usage)
-    verdict: str = ""
 
 
 def main() -> None:
@@ -64,7 +52,10 @@ def main() -> None:
     if not options.without_harness and not options.harness.exists():
         subprocess.run(["sh", str(ROOT / "scripts" / "beside.sh"), "lm-eval", "--version"], check=True)
     with tempfile.TemporaryDirectory() as folder:
-        merged = {name: _merge(Path(folder) / name, name) for name in (FIRST, SECOND)}
+        merged = {
+            name: merge(find_world() / "models" / "base", find_world() / "models" / name, Path(folder) / name)
+            for name in (FIRST, SECOND)
+        }
         for rows in options.rows:
             sides = compare(Path(folder) / str(rows), rows, options, merged)
             print("\n".join(table(rows, sides)), flush=True)
@@ -108,37 +99,12 @@ def table(rows: int, sides: dict[str, Measured]) -> list[str]:
     return [*lines, "", f"ftgate took {ratio:.2f} times the CPU seconds of bare `LLM.generate` on its own requests."]
 
 
-def _run(command: list[str], log: Path, expected: tuple[int, ...] = (0,)) -> tuple[float, float]:
-    """Wall and CPU seconds of a program and its children. Exits with the end of its log if it failed."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-        # What ftgate sets for itself on a CPU, for the others too.
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "TORCH_COMPILE_DISABLE": "1",
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_OFFLINE": "1",
-        "HF_DATASETS_CACHE": str(log.parent / "datasets"),
-    }
-    started = time.perf_counter()
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT, cwd=ROOT)
-        _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in expected:
-        sys.exit(f"{' '.join(command[:6])}: exit {process.returncode}\n{log.read_text(errors='replace')[-3000:]}")
-    return wall, used.ru_utime + used.ru_stime
-
-
 def _ftgate(folder: Path, candidate: str, reuse: Path | None = None) -> Measured:
     out = folder / f"out-{candidate}"
     arguments = ["--policy", str(folder / "policy.yml"), "--manifest", str(suites.write_manifest(folder, candidate))]
     more = ["--reuse", str(reuse)] if reuse is not None else []
     command = [sys.executable, "-m", "ftgate", "run", *arguments, "--out", str(out), *more]
-    wall, cpu = _run(command, folder / f"ftgate-{candidate}.log", VERDICTS)
+    wall, cpu = run(command, folder / f"ftgate-{candidate}.log", VERDICTS)
     asked, graded = usage(out, without=reuse)
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     verdict = f"{report['verdict']}; {100 * measured_share(out):.0f} % of the grades are of measured answers"
@@ -154,7 +120,7 @@ def _beside(folder: Path, rows: int, alone: Path, first: Callable[[], Measured])
     command = [sys.executable, "-m", "ftgate", "run", "--policy", str(folder / "policy.yml")]
     for candidate in (FIRST, SECOND):
         command += ["--manifest", str(suites.write_manifest(folder, candidate)), "--out", str(folder / candidate)]
-    wall, cpu = _run(command, folder / "ftgate.log", VERDICTS)
+    wall, cpu = run(command, folder / "ftgate.log", VERDICTS)
     used, earlier = usage(folder / SECOND, without=folder / FIRST), first()
     verdicts = [json.loads((out / "report.json").read_text())["verdict"] for out in (folder / FIRST, folder / SECOND)]
     if verdicts[0] != json.loads((alone / "report.json").read_text())["verdict"]:
@@ -165,17 +131,20 @@ def _beside(folder: Path, rows: int, alone: Path, first: Callable[[], Measured])
 def _peers(folder: Path, candidate: str, merged: dict[str, Path], harness: Path) -> Measured:
     """lm-eval on the base and on the candidate, then the script: three programs, one after the other."""
     total, samples = Measured(), []
+    tasks = [folder / "tasks" / f"{name}.yaml" for name in suites.SUITES.values()]
     for name, weights in (("base", find_world() / "models" / "base"), (candidate, merged[candidate])):
         out = folder / f"lm-eval-{candidate}-{name}"
-        wall, cpu = _run(_harness_command(folder, weights, out, harness), folder / f"{out.name}.log")
+        wall, cpu = run(harness_command(tasks, weights, out, harness, suites.ENGINE), folder / f"{out.name}.log")
         total.wall, total.cpu = total.wall + wall, total.cpu + cpu
-        total.asked += _harness_usage(out)
+        total.asked += harness_usage(out, find_world() / "models" / "base")
         samples.append(next(out.rglob(f"samples_{suites.JUDGED}_*.jsonl")))
     arguments = folder / "judge.json"
-    arguments.write_text(json.dumps(_arguments(find_world() / "models" / "judge")), encoding="utf-8")
+    arguments.write_text(
+        json.dumps(engine_arguments_of(find_world() / "models" / "judge", suites.ENGINE)), encoding="utf-8"
+    )
     log = folder / f"judge-{candidate}.log"
     command = [sys.executable, "-m", "benchmarks.peers.judge_script", str(arguments), *map(str, samples)]
-    wall, cpu = _run(command, log)
+    wall, cpu = run(command, log)
     grades = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
     total.wall, total.cpu = total.wall + wall, total.cpu + cpu
     total.graded = Usage(grades["requests"], grades["tokens"])
@@ -187,55 +156,8 @@ def _bare(folder: Path, candidate: str) -> Measured:
     requests = ready_requests(folder / f"out-{candidate}")
     path = folder / "requests.json"
     path.write_text(json.dumps(requests), encoding="utf-8")
-    wall, cpu = _run([sys.executable, "-m", "benchmarks.peers.bare", str(path)], folder / "bare.log")
+    wall, cpu = run([sys.executable, "-m", "benchmarks.peers.bare", str(path)], folder / "bare.log")
     return Measured(wall, cpu, *usage(folder / f"out-{candidate}"))
-
-
-def _harness_command(folder: Path, weights: Path, out: Path, harness: Path) -> list[str]:
-    arguments = _arguments(weights)
-    model_args = {"pretrained": arguments.pop("model"), **arguments}
-    tasks = [str(folder / "tasks" / f"{name}.yaml") for name in suites.SUITES.values()]
-    return [
-        *(str(harness / "bin" / "python"), "-m", "benchmarks.peers.harness", "--model", "vllm"),
-        *("--model_args", json.dumps(model_args), "--tasks", ",".join(tasks), "--batch_size", "auto"),
-        *("--log_samples", "--output_path", str(out)),
-    ]
-
-
-def _harness_usage(out: Path) -> Usage:
-    """Requests and tokens of one run of lm-eval, from its own log of samples."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(find_world() / "models" / "base")
-    used = Usage()
-    for path in out.rglob("samples_*.jsonl"):
-        for line in path.open(encoding="utf-8"):
-            sample = json.loads(line)
-            for arguments, replies in zip(sample["arguments"].values(), sample["resps"], strict=True):
-                generated = isinstance(arguments["arg_1"], dict)
-                text = arguments["arg_0"] + (replies[0] if generated else arguments["arg_1"])
-                used += Usage(1, len(tokenizer.encode(text)) + (not generated))
-    return used
-
-
-def _arguments(weights: Path) -> dict[str, Any]:
-    """The arguments of ``vllm.LLM`` that ftgate itself would start these weights with."""
-    settings = EngineSettings(kind="vllm", **suites.ENGINE)
-    model = Model(weights.name, weights, "", "full")
-    return engine_arguments(settings, settings.max_model_len, model, ())
-
-
-def _merge(folder: Path, candidate: str) -> Path:
-    """The candidate's adapter merged into the base, which is not counted."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    base = find_world() / "models" / "base"
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), find_world() / "models" / candidate)
-    model.merge_and_unload(safe_merge=True).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(base / name, folder / name)
-    return folder
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import yaml
@@ -56,9 +57,11 @@ def write(folder: Path, rows: int) -> None:
     tasks.mkdir(parents=True)
     for name, drawn in draw(rows).items():
         records = [row.record(f"{name}-{number:04d}") for number, row in enumerate(drawn, 1)]
-        _write_lines(folder / f"{name}.jsonl", records)
-        _write_lines(tasks / f"{name}.jsonl", [_document(record) for record in records])
-        (tasks / f"{name}.yaml").write_text(yaml.safe_dump(_task(tasks, name), sort_keys=False), encoding="utf-8")
+        write_lines(folder / f"{name}.jsonl", records)
+        write_lines(tasks / f"{name}.jsonl", [document(record) for record in records])
+        (tasks / f"{name}.yaml").write_text(
+            yaml.safe_dump(task(tasks, name, by_letter=name != JUDGED), sort_keys=False), encoding="utf-8"
+        )
     (folder / "policy.yml").write_text(yaml.safe_dump(_policy(folder / "cache"), sort_keys=False), encoding="utf-8")
 
 
@@ -71,20 +74,23 @@ def write_manifest(folder: Path, candidate: str) -> Path:
     return path
 
 
-def _write_lines(path: Path, records: list[dict[str, Any]]) -> None:
+def write_lines(path: Path, records: list[dict[str, Any]]) -> None:
+    """One JSON object a line."""
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
-def _document(record: dict[str, Any]) -> dict[str, Any]:
+def document(record: dict[str, Any]) -> dict[str, Any]:
+    """A row as lm-eval's task reads it: the right choice by its number."""
     if "choices" not in record:
         return record
-    letters = list("ABCDEF"[: len(record["choices"])])
-    return {**record, "letters": letters, "gold": record["choices"].index(record["answer"])}
+    choices, answer = record["choices"], record["answer"]
+    gold = answer if isinstance(answer, int) else choices.index(answer)
+    return {**record, "letters": list(ascii_uppercase[: len(choices)]), "gold": gold}
 
 
-def _task(folder: Path, name: str) -> dict[str, Any]:
+def task(folder: Path, name: str, *, by_letter: bool) -> dict[str, Any]:
     """A task as its users write one; multiple choice is read by letter, as ftgate does."""
-    options, kind = ("", _generated()) if name == JUDGED else (OPTIONS, _by_letter())
+    options, kind = (OPTIONS, _by_letter()) if by_letter else ("", _generated())
     return {
         "task": name,
         "dataset_path": "json",

@@ -104,10 +104,16 @@ def evaluate_each(
         except Exception as error:
             yield Outcome(str(manifest or candidate), error=error)
     _require_apart(runs)
+    by_folder: dict[Path, PreparedRun] = {}
     for run in runs:
-        begin_in(run.out, run.job.name)
-    by_folder = {run.out: run for run in runs}
-    for outcome in evaluate_together([Candidate(run.job, run.out) for run in runs], progress, reuse=reuse):
+        try:
+            begin_in(run.out, run.job.name)
+        except Exception as error:
+            yield Outcome(run.job.name, run.out, error=error)
+        else:
+            by_folder[run.out] = run
+    ready = [Candidate(run.job, run.out) for run in by_folder.values()]
+    for outcome in evaluate_together(ready, progress, reuse=reuse):
         if outcome.report is not None and outcome.out is not None:
             _export(by_folder[outcome.out], progress)
         yield outcome
@@ -168,12 +174,14 @@ def _prepare(
 
 def _require_apart(runs: Sequence[PreparedRun]) -> None:
     """Raise ConfigurationError if two runs have one folder."""
-    folders = [run.out.absolute() for run in runs]
+    folders = [run.out.resolve() for run in runs]
     for run, folder in zip(runs, folders, strict=True):
+        names = {other.job.name for other, same in zip(runs, folders, strict=True) if same == folder}
         if folders.count(folder) > 1:
+            who = f"two candidates are called {run.job.name}, and both" if len(names) == 1 else " and ".join(names)
             raise ConfigurationError(
-                f"two candidates are called {run.job.name}, and both would write into {run.out}",
-                hint="give each manifest a name of its own, or --out once for each of them",
+                f"{who} would write into {run.out}",
+                hint="give each manifest a name of its own, or --out once for each of them, always another folder",
             )
 
 

@@ -6,11 +6,21 @@ from pathlib import Path
 
 import click
 
-from ftgate.cli.common import BUNDLE, OFFLINE, PATH, VERIFY, real_stderr, references, stdout, verify_whole_cache
+from ftgate.cli.common import (
+    BUNDLE,
+    OFFLINE,
+    PATH,
+    VERIFY,
+    Command,
+    real_stderr,
+    references,
+    stdout,
+    verify_whole_cache,
+)
 from ftgate.errors import ConfigurationError
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--policy", type=PATH, default=None, help="Limits, suites and judge.  [default: .github/ftgate.yml]")
 @click.option("--manifest", type=PATH, default=None, help="The file that names base and candidate.")
 @references

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -31,6 +32,24 @@ _REFERENCES = {
     "judge": "With --base: a third model, which grades free-form answers.",
 }
 OFFLINE = click.option("--offline", is_flag=True, help="Use only cached files, no network.")
+
+
+class Command(click.Command):
+    """A command that refuses an option given twice which has one value: click would take the last and say nothing."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's. Raises UsageError."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter, number in Counter(order).items():
+            if isinstance(parameter, click.Option) and number > 1 and not (parameter.multiple or parameter.is_flag):
+                raise click.UsageError(f"{parameter.opts[0]} is given {number} times: give it once", ctx)
+        return super().parse_args(ctx, args)
+
+
+class CommandGroup(click.Group):
+    """Commands that are all of class :class:`Command`."""
+
+    command_class = Command
 
 
 class Interrupted(click.Abort):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ftgate.cli.common import PATH, stdout
+from ftgate.cli.common import PATH, Command, stdout
 from ftgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ftgate.github.audit.record import Record
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("directories", nargs=-1, type=PATH)
 @click.option("--html", type=PATH, default=None, help="Write the comparison as a page, too.")
 @click.option(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from ftgate import errors
+from ftgate.cli.common import Command
 from ftgate.errors import ConfigurationError, FtgateError
 
 
@@ -111,7 +112,7 @@ def _page_lines() -> Iterator[str]:
         yield f"\nMore: {links}"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("code", required=False)
 def docs(code: str | None) -> None:
     """Explain an error by its CODE, which stands in its last line. Without one, list them."""

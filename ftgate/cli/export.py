@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ftgate.cli.common import PATH
+from ftgate.cli.common import PATH, Command
 
 if TYPE_CHECKING:
     from ftgate.config.policy import ExportName
@@ -18,7 +18,7 @@ WHOLE = ("junit", "eval-results")
 """Those whose file holds nothing else: a model card has others' text, too."""
 
 
-@click.command("export")
+@click.command("export", cls=Command)
 @click.argument("directory", type=PATH)
 @click.option("--to", "targets", type=click.Choice(TARGETS), multiple=True, required=True, help="Can be repeated.")
 @click.option(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ftgate.cli.common import PATH
+from ftgate.cli.common import PATH, Command
 from ftgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ NEEDED = ("GITHUB_EVENT_PATH", "GITHUB_EVENT_NAME", "GITHUB_REPOSITORY", "GITHUB
 """What publish and fetch need of a workflow."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("directories", nargs=-1, type=PATH)
 @click.option("--pending", is_flag=True, help="Before the evaluation: set the status to pending, output the manifests.")
 @click.option("--settle", is_flag=True, help="Only where the status is still pending: after a run that was cut short.")
@@ -80,7 +80,7 @@ def publish(directories: tuple[Path, ...], pending: bool, settle: bool, policy: 
     click.get_current_context().exit(int(code))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("directory", type=PATH)
 @click.option(
     "--policy", default=".github/ftgate.yml", show_default=True, help="Path of the policy on the base branch."
@@ -98,7 +98,7 @@ def fetch(directory: Path, policy: str) -> None:
     _echo(f"to judge: {', '.join(manifests) or 'nothing'}")
 
 
-@click.command()
+@click.command(cls=Command)
 @REPO
 @click.option("--pull-request", "number", type=int, default=None, help="Also check this pull request's comment.")
 @POLICY
@@ -167,7 +167,7 @@ def _echo_line(line: LedgerLine, several: bool) -> None:
     _echo(f"{line.n:>4}  {record.time}  {record.head[:7]}  {record.verdict:<15}  {names}{detail}")
 
 
-@click.command()
+@click.command(cls=Command)
 @REPO
 @click.option("--candidate", required=True, help="Digest (sha256:…) or folder of the candidate.")
 @POLICY
@@ -220,7 +220,7 @@ def verify(
     click.get_current_context().exit(0 if result.allowed else 1)
 
 
-@click.command()
+@click.command(cls=Command)
 @REPO
 @click.option("--pull-request", "number", type=int, required=True)
 @click.option("--candidate", default="", help="Digest (sha256:…) of the candidate; default: the only one that failed.")
@@ -271,7 +271,7 @@ def waive(
         )
 
 
-@click.command()
+@click.command(cls=Command)
 @REPO
 @click.option("--branch", default="", help="The protected branch; by default the repository's default branch.")
 @click.option(
@@ -282,8 +282,8 @@ def doctor(repository: str, branch: str, policy: str) -> None:
 
     Needs a token of an administrator (GITHUB_TOKEN); changes nothing.
     """
+    from ftgate.config.server_address import server_address
     from ftgate.github.doctor import examine_repository
-    from ftgate.github.server_address import server_address
 
     settings = f"{server_address(os.environ)}/{repository}/settings"
     tools = os.environ.get("RUNNER_TOOL_CACHE")
@@ -302,10 +302,10 @@ COMMANDS = (publish, fetch, history, verify, waive, doctor)
 
 def open_repository(repository: str) -> GitHubRepo:
     """A client for a repository, as the App or whoever owns the token. Raises ConfigurationError without either."""
+    from ftgate.config.server_address import api_address
     from ftgate.github.app import app_auth
     from ftgate.github.client import GitHubRepo, connect
     from ftgate.github.retry import Retry
-    from ftgate.github.server_address import api_address
 
     url = api_address(os.environ)
     auth = app_auth(os.environ, url, repository, Retry(time.sleep))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from ftgate.cli.common import Interrupted
+from ftgate.cli.common import Command, Interrupted
 from ftgate.cli.existing_setup import (
     POLICY,
     WORKFLOW,
@@ -115,7 +115,7 @@ def starters() -> tuple[str, str]:
     return _text(STARTER / "policy.yml"), _text(STARTER / "manifest.yaml")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path())
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing: take every default.")
 @click.option("--action", default=NO_COMMIT, help="Where ftgate's actions are: owner/name@<commit>, all 40 digits.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ftgate.cli.common import PATH
+from ftgate.cli.common import PATH, CommandGroup
 from ftgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ SCALE = (
 )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def judge() -> None:
     """Check a judge against people: draw answers to grade, and compare."""
 

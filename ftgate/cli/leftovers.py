@@ -10,6 +10,7 @@ from ftgate.errors import ConfigurationError
 
 RENDERED = ("comment.md", "report.html", "plots/*.svg", "plots/*.png")
 """What `ftgate report` writes beside report.json."""
+OF_A_RUN = ("report.json", "job.json", "answers.jsonl", "items.jsonl.gz", "statement.json")
 PAGE = b"ftgate</title>"
 """In every page of ftgate, near its beginning."""
 
@@ -29,8 +30,8 @@ def without_leftovers(files: Iterable[Path]) -> Iterator[None]:
 
 
 def rendered(folder: Path) -> list[Path]:
-    """What is drawn from the report in ``folder``; nothing where it has no report, so is not a run's."""
-    patterns = RENDERED if (folder / "report.json").is_file() else ()
+    """What is drawn from the report in ``folder``; nothing where none of the files are there that only runs write."""
+    patterns = RENDERED if any((folder / name).is_file() for name in OF_A_RUN) else ()
     return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
 
 

@@ -15,6 +15,7 @@ from ftgate.cli.check import check
 from ftgate.cli.common import (
     OFFLINE,
     PATH,
+    CommandGroup,
     Interrupted,
     exit_with,
     print_paths,
@@ -41,7 +42,7 @@ COMPLETION = "_FTGATE_COMPLETE"
 """The variable by which a shell asks click to complete a command line."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ftgate")
 def cli() -> None:
     """ftgate: a merge gate for fine-tuned language models.
@@ -192,8 +193,8 @@ def report(directory: Path) -> None:
     from ftgate.report.terminal import print_report
 
     with without_leftovers(rendered(directory)):
-        checked = checked_report(directory / "report.json")
-    write_rendered(checked.report, directory, read_items(directory), checked=checked.line)
+        checked, items = checked_report(directory / "report.json"), read_items(directory)
+    write_rendered(checked.report, directory, items, checked=checked.line)
     print_report(checked.report, stdout())
     click.echo(plain_line(checked.line, 600))
 

@@ -14,6 +14,7 @@ from ftgate.cli.common import (
     OFFLINE,
     PATH,
     VERIFY,
+    Command,
     exit_with,
     print_paths,
     real_stderr,
@@ -32,7 +33,7 @@ WORST_FIRST = (ExitCode.GATE_FAILED, ExitCode.USAGE, ExitCode.BLOCK, ExitCode.HO
 """The exit code of a run of several candidates is the first of these that one of them has."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--policy", type=PATH, default=None, help="Limits, suites and judge.  [default: .github/ftgate.yml]")
 @click.option("--manifest", type=PATH, multiple=True, help="The file that names base and candidate. Can be repeated.")
 @partial(references, several=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ftgate.cli.common import PATH
+from ftgate.cli.common import PATH, CommandGroup
 from ftgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SHOWN_ROWS, SHOWN_TAGS, SHOWN_PAIRS, SHOWN_CHARACTERS = 3, 20, 5, 600
 _SEVERAL = ("choices", "tags")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def suite() -> None:
     """See how a data file is read, and convert it."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ftgate.cli.common import PATH
+from ftgate.cli.common import PATH, CommandGroup
 from ftgate.cli.suite import COLUMN, columns_of
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PERTURBATIONS = ("format", "case", "typos", "two_intents")
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def tail() -> None:
     """Build the tail suite: unusual queries."""
 

@@ -172,10 +172,12 @@ class EngineSettings(GrownSection):
             raise ValueError("resources: only for replicas on a Ray cluster (kind: ray)")
         if self.enforce_eager and self.compilation_level:
             raise ValueError(f"compilation_level {self.compilation_level}: enforce_eager compiles nothing")
-        if self.devices is not None and (min(self.devices) < 0 or len(set(self.devices)) != self.gpus):
+        if self.devices is not None and (
+            min(self.devices) < 0 or not len(set(self.devices)) == len(self.devices) == self.gpus
+        ):
             raise ValueError(
-                f"devices {list(self.devices)}: name {self.gpus}, each once: tensor_parallel_size times "
-                "pipeline_parallel_size"
+                f"devices {list(self.devices)}: name {self.gpus}, each once, counted from 0: tensor_parallel_size "
+                "times pipeline_parallel_size"
             )
         return self
 

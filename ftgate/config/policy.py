@@ -263,7 +263,7 @@ class Policy(GrownSection):
 
     def sha256(self) -> str:
         """Fingerprint of everything in the policy that can change a verdict; comments and layout do not count."""
-        return digest_of(self.model_dump(mode="json", exclude={"publish", "exports"}))
+        return fingerprint(self.model_dump(mode="json"))
 
     def lacking(self, manifest: Manifest) -> str:
         """What this policy asks of a manifest and ``manifest`` does not name, as a reason; nothing if all is there."""
@@ -276,6 +276,11 @@ class Policy(GrownSection):
     def incumbent_of(self, manifest: Manifest) -> Source | Literal["last-allowed"] | None:
         """What says which model is deployed today: the manifest, or the ledger; None if nothing does."""
         return LAST_ALLOWED if self.incumbent.source == LAST_ALLOWED else manifest.incumbent
+
+
+def fingerprint(policy: Mapping[str, Any]) -> str:
+    """The SHA-256 of a policy as JSON, as job.json has it, without what changes no verdict."""
+    return digest_of({name: value for name, value in policy.items() if name not in ("publish", "exports")})
 
 
 def read_policy(path: Path) -> Policy:

@@ -20,14 +20,16 @@ from ftgate.errors import ArtifactError, EngineError
 
 MAX_TOKENS = 512
 BATCH_TOKENS = 4096
+LAYER_COUNTS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+"""What config.json may call the number of layers (GPT-2, MPT and XGLM have names of their own)."""
 
 
 class HiddenStateEmbedder:
     """Hidden states of the middle layer of the full weights in ``folder``, averaged over a text's tokens.
 
     The middle layer, because the last layers shift from a text's meaning to its next word. The text is embedded without
-    a chat template and truncated to ``max_tokens``. The model is loaded by the first call of :meth:`embed`. Raises
-    ArtifactError if config.json does not count the layers.
+    a chat template and truncated to ``max_tokens``; later layers are not computed. The model is loaded by the first
+    call of :meth:`embed`. Raises ArtifactError if config.json does not count the layers.
     """
 
     def __init__(self, folder: Path, digest: str = "", *, max_tokens: int = MAX_TOKENS) -> None:
@@ -35,13 +37,13 @@ class HiddenStateEmbedder:
         self._digest = digest
         self._max_tokens = max_tokens
         config = read_object(folder / "config.json")
-        layers = (config.get("text_config") or config).get("num_hidden_layers")
-        if not isinstance(layers, int) or layers < 1:
+        counts = map((config.get("text_config") or config).get, LAYER_COUNTS)
+        self._layers = next((count for count in counts if isinstance(count, int) and count > 0), 0)
+        if not self._layers:
             raise ArtifactError(
                 f"{folder}/config.json: num_hidden_layers is missing", hint="use a folder of full weights"
             )
-        self._layers = layers
-        self._layer = max(1, layers // 2)
+        self._layer = max(1, self._layers // 2)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._net: Any = None
         self._tokenizer: Any = None
@@ -113,7 +115,20 @@ class HiddenStateEmbedder:
                 f"transformers could not load {self._folder}: {type(error).__name__}: {error}",
                 hint="set embedding: tfidf in the policy, which needs no model",
             ) from error
+        self._drop_later_layers(net)
         self._net = net.to(self._device).eval()
+
+    def _drop_later_layers(self, net: torch.nn.Module) -> None:
+        """Keep no layer that comes after what is read: half of the work and memory. All stay if not in one list."""
+        lists = {
+            name: part
+            for name, part in net.named_modules()
+            if isinstance(part, torch.nn.ModuleList) and len(part) == self._layers
+        }
+        # A layer may hold a list of as many experts.
+        outermost = [part for name, part in lists.items() if not any(name.startswith(f"{other}.") for other in lists)]
+        if len(outermost) == 1:
+            del outermost[0][self._layer + 1 :]
 
     @torch.inference_mode()
     def _pool(self, rows: Sequence[Sequence[int]]) -> FloatArray:

@@ -8,10 +8,13 @@ is asked again: nothing is lost, and nothing is answered twice. The journal stay
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,13 +157,13 @@ class RayEngine:
     def needs_swap(self, models: Sequence[Model]) -> bool:
         """Whether a replica has no room for all ``models`` at once."""
         self._connect()
-        return bool(self._ray.get(self._replicas[0].actor.needs_swap.remote(models)))
+        return bool(self._call(self._replicas[:1], "needs_swap", models)[0])
 
     def info(self) -> EngineInfo:
         """What every replica runs on. Raises EngineError, naming what differs, if they are not alike."""
         if self._info is None:
             self._connect()
-            infos = self._ray.get([replica.actor.info.remote() for replica in self._replicas])
+            infos = self._call(self._replicas, "info")
             for other in infos[1:]:
                 if other != infos[0]:
                     raise EngineError(
@@ -198,7 +201,7 @@ class RayEngine:
 
     def probe(self, model: Model, prompts: Sequence[Sequence[Message]], top: int = 20) -> list[Mapping[int, float]]:
         """By the first replica that is loaded."""
-        result = self._ray.get(self._replicas[0].actor.probe.remote(model, prompts, top))
+        (result,) = self._call(self._replicas[:1], "probe", model, prompts, top)
         if isinstance(result, FtgateError):
             raise result
         tables: list[Mapping[int, float]] = result
@@ -233,7 +236,7 @@ class RayEngine:
             if address not in (None, "auto"):  # Ray itself would try for many minutes
                 host, _, port = str(address).rpartition(":")
                 socket.create_connection((host, int(port)), timeout=30).close()
-            with redirected(self._log):
+            with redirected(self._log), _own_end():
                 ray.init(log_to_driver=False, configure_logging=False, ignore_reinit_error=True, **where)
         except (OSError, RuntimeError, ValueError) as error:
             raise EngineError(
@@ -241,7 +244,9 @@ class RayEngine:
                 hint="start one (`ray start --head`), or leave address out to use this machine's GPUs alone",
             ) from None
         self._ray = ray
-        self._replicas = [self._replica() for _ in range(self._count())]
+        count = self._count()
+        self._require_room(count)
+        self._replicas = [self._replica() for _ in range(count)]
 
     def _count(self) -> int:
         """The number of replicas: as set, or one for each group of GPUs that is free; without GPUs one a machine."""
@@ -251,12 +256,39 @@ class RayEngine:
         machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in self._ray.nodes())
         return max(1, int(free["GPU"]) // self._settings.gpus if "GPU" in free else machines)
 
+    def _require_room(self, count: int) -> None:
+        """Raise EngineError if this machine has no room for ``count`` replicas: other than a cluster it never grows."""
+        kind = "GPU" if self._ray.cluster_resources().get("GPU") else "CPU"
+        needed, free = count * (self._settings.gpus if kind == "GPU" else 1), self._ray.available_resources()
+        if self._settings.address is None and needed > free.get(kind, 0):
+            what = "GPUs" if kind == "GPU" else "processors"
+            raise EngineError(
+                f"engine.replicas: {count} need {needed} {what}, and {int(free.get(kind, 0))} are free",
+                hint="lower engine.replicas, and give the judge its own: judge: {engine: {replicas: 1}}",
+            )
+
     def _replica(self) -> Replica:
         gpus = self._settings.gpus if self._ray.cluster_resources().get("GPU") else 0
         options = {"num_gpus": gpus, "num_cpus": 1, "resources": dict(self._settings.resources or {})}
         settings = self._settings.model_copy(update=ONE_ENGINE)
         actor = self._ray.remote(ReplicaEngine).options(scheduling_strategy="SPREAD", **options)
         return Replica(actor.remote(settings.model_dump(mode="json")))
+
+    def _call(self, replicas: Sequence[Replica], method: str, *arguments: Any) -> list[Any]:
+        """What each of ``replicas`` answers; one that died is replaced, and its substitute asked.
+
+        Raises EngineError if there is no room for one.
+        """
+        results: list[Any] = []
+        calls = [getattr(replica.actor, method).remote(*arguments) for replica in replicas]
+        for replica, call in zip(list(replicas), calls, strict=True):
+            try:
+                results.append(self._ray.get(call, timeout=START_SECONDS))
+            except self._ray.exceptions.GetTimeoutError:
+                raise self._no_room() from None
+            except self._ray.exceptions.RayActorError as error:
+                results += self._call([self._replace(replica, error)], method, *arguments)
+        return results
 
     def _started(self, replica: Replica) -> None:
         """Note that a replica has loaded its models; one that died is replaced. Raises what it could not do."""
@@ -318,7 +350,7 @@ class RayEngine:
         self._deaths = 0
         yield replica.portions[answers].take(position), answer
 
-    def _replace(self, replica: Replica, error: Exception) -> None:
+    def _replace(self, replica: Replica, error: Exception) -> Replica:
         """A new replica in place of one that died. Raises EngineError once that does not help."""
         self._deaths += 1
         if self._deaths > MOST_DEATHS:
@@ -328,8 +360,10 @@ class RayEngine:
             )
         self._ended_starts += replica.starts
         new = self._replica()
-        new.starting = new.actor.require.remote(self._models, self._groups)
+        if self._models:
+            new.starting = new.actor.require.remote(self._models, self._groups)
         self._replicas[self._replicas.index(replica)] = new
+        return new
 
     def _no_room(self) -> EngineError:
         needs = f"{self._settings.gpus} GPUs" if self._ray.cluster_resources().get("GPU") else "a processor"
@@ -338,6 +372,17 @@ class RayEngine:
             + (f" and {dict(self._settings.resources)}" if self._settings.resources else ""),
             hint="lower engine.replicas, so that the judge has room too, or add machines (`ray status` shows both)",
         )
+
+
+@contextmanager
+def _own_end() -> Iterator[None]:
+    """Keep what this process does on SIGTERM: Ray would print its stack and leave with a code of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _difference(one: EngineInfo, other: EngineInfo) -> str:

@@ -1,8 +1,7 @@
 """Builds models without weights, as transformers has them, and says which of the stored tensors have a place there.
 
-A program of its own: it imports torch and transformers, which takes seconds, and a configuration from elsewhere may ask
-for more layers than any machine builds. It reads JSON from standard input, a list of :class:`SkeletonRequest` as
-objects, and writes a list of as many results; see :func:`examine`. No code of a model is executed.
+No code of a model is executed. Importing this imports torch and transformers, which takes seconds. As a program it reads a
+request from standard input, and writes the result.
 """
 
 from __future__ import annotations
@@ -39,7 +38,9 @@ def examine(request: SkeletonRequest) -> dict[str, Any]:
     ``run_error``: why its sizes do not fit together; ``muting``: norms whose weight of zeros gives zeros.
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     raw = json.loads(request["config"])
     if raw.get("model_type") not in CONFIG_MAPPING:
         return {"unknown": f"model_type {raw.get('model_type')}"}
@@ -157,12 +158,9 @@ def _words(error: Exception) -> dict[str, str]:
 
 
 def main() -> None:
-    """Examine each model of the list on standard input."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    json.dump([examine(request) for request in json.load(sys.stdin)], sys.stdout)
+    """Examine the request on standard input, and write the result as JSON."""
+    result = examine(json.load(sys.stdin))
+    json.dump(result, sys.stdout)
 
 
 if __name__ == "__main__":

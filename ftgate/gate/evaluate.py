@@ -17,6 +17,7 @@ from ftgate.engines.base import Engine
 from ftgate.engines.registry import Remember, open_judge, open_models
 from ftgate.engines.split import SplitEngine
 from ftgate.errors import ConfigurationError, FtgateError, Problems
+from ftgate.files import write_whole
 from ftgate.gate.answer_store import AnswerStore, open_store, sharing
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.flow import Participants, run_gate
@@ -31,7 +32,7 @@ from ftgate.models.merge import merged_model
 from ftgate.models.open import check_numbers, quickly_read
 from ftgate.models.rename import renamed_model
 from ftgate.progress import Progress
-from ftgate.report.items import ItemRow, write_items
+from ftgate.report.items import ITEMS, ItemRow, packed_items
 from ftgate.report.render import write_rendered
 from ftgate.report.schema import Report, mapping, parse_report, write_report
 from ftgate.report.statement import write_statement
@@ -287,8 +288,9 @@ def write_results(
 
     ``note`` is told if the pictures fail; without it that is an error.
     """
-    write_report(report, out / "report.json")
+    packed = packed_items(items)
+    write_report(report, out / "report.json", packed)
     write_statement(report, out)
-    write_items(items, out)
+    write_whole(out / ITEMS, packed)
     write_rendered(report, out, items, note)
     return report

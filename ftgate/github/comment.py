@@ -17,7 +17,8 @@ from ftgate.github.changed_manifests import BaseChange
 from ftgate.github.runner_paths import without_paths
 from ftgate.measurements.registry import in_order
 from ftgate.report import numbers
-from ftgate.report.advice.first_step import AUTHOR, RUNNER
+from ftgate.report.advice.files import path_as_code
+from ftgate.report.advice.first_step import AUTHOR, RUNNER, FirstStep
 from ftgate.report.escape import as_code, block, code, inline, prose
 from ftgate.report.links import CommentLinks
 from ftgate.report.render import COMMENT_LIMIT, MARKER, render_comment
@@ -41,6 +42,10 @@ LEFT_NO_REPORT = "left no report"
 _MANIFEST = re.compile(r"([^\s:`]+\.(?:ya?ml|json|toml)): ")
 """A problem with a manifest begins with its path."""
 _ADDRESS = re.compile(r"https?://[^\s`]*[^\s`.,:;)]")
+_SERVER = re.compile(rf"\b(?P<role>judge|model) (?:endpoint )?`?(?P<address>{_ADDRESS.pattern})")
+"""How a problem names the server that it is about (engines/openai/client.py)."""
+_SILENT = re.compile(r"no answer|could not be reached|closed the connection|took longer than|HTTP 5\d\d")
+"""What it says where the server itself is at fault."""
 _MARK = re.compile(r"<!-- ftgate:comment( [^ >]+)? -->")
 
 
@@ -183,8 +188,8 @@ def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
         return render_comment(section.report, limit=limit, links=links).removeprefix(f"{MARKER}\n").strip()
     parts = [
         f"## {numbers.headline('error')}: {code(section.title, 80)}",
-        f"**What was lost:** {UNKNOWN}",
         _cause(section.problems),
+        f"**What was lost:** {UNKNOWN}",
         _next(section.problems),
         "\n".join(f"- Also: {prose(without_paths(problem), 400)}" for problem in section.problems[1:10]),
         links.row("error"),
@@ -208,12 +213,15 @@ def _next(problems: Sequence[str]) -> str:
     """Whose turn it is after an error, and the one thing to do: the cause stands above it."""
     first = without_paths(problems[0]) if problems else ""
     manifest = _MANIFEST.match(first.removeprefix(FAILED))
-    who, what = RUNNER, f"Repair what failed, then {RERUN}."
+    step = FirstStep(RUNNER, f"Repair what failed, then {RERUN}.")
     if not first or LEFT_NO_REPORT in first:
-        what = f"Look into the log of this run for what stopped it, repair that, then {RERUN}."
+        step = FirstStep(RUNNER, f"Look into the log of this run for what stopped it, repair that, then {RERUN}.")
     elif manifest:
-        who, what = AUTHOR, f"Correct {as_code(manifest[1])} and push."
-    return f"**What to do next, for the {who}:** {prose(what, 600)}"
+        step = FirstStep(AUTHOR, f"Correct {path_as_code(manifest[1])} and push.")
+    elif (server := _SERVER.search(first)) and _SILENT.search(first):
+        what = f"Get {as_code(server['address'])} answering again, then {RERUN}."
+        step = FirstStep(f"whoever runs the {server['role']} server", what)
+    return f"**{step.heading}:** {prose(step.action, 600)}"
 
 
 def _headline(section: CommentSection) -> str:

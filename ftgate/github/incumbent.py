@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from ftgate.config.incumbent import LAST_ALLOWED
 from ftgate.config.manifest import Manifest, Source
 from ftgate.config.policy import Policy
-from ftgate.domain import Finding, Status
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.audit.ledger_branch import read_ledger
 from ftgate.github.audit.quotes import StatusQuotes, quotes_of
 from ftgate.github.audit.record import Ledger, ModelEntry, Record
 from ftgate.github.client import GitHubRepo
 from ftgate.jobs.incumbent import LastAllowed
-from ftgate.measurements.base import AnyMeasurement
-from ftgate.measurements.incumbent import retaining
-from ftgate.report.recomputed import reported_comparison, status_problem
-from ftgate.report.schema import IncumbentReport, Report, mapping
+from ftgate.report.schema import Report, mapping
 
 NOTHING_ALLOWED = "no comparison with the model deployed today: the ledger has no allowed candidate of this manifest"
 
@@ -115,32 +111,6 @@ def is_candidate(report: Report) -> bool:
     """Whether the incumbent of ``report`` has the candidate's files."""
     incumbent, candidate = (mapping(report.provenance.get(role)) for role in ("incumbent", "candidate"))
     return bool(incumbent.get("digest")) and incumbent.get("digest") == candidate.get("digest")
-
-
-def incumbent_findings(
-    report: Report, measurements: Mapping[str, AnyMeasurement], policy: Policy
-) -> tuple[dict[str, Finding], list[str]]:
-    """The findings against the incumbent as reported, and the problems with them."""
-    findings, problems = {}, []
-    for name, measurement in measurements.items():
-        reported = report.measurements[name].incumbent
-        if reported is not None:
-            problem, findings[name] = _finding(name, reported, measurement, policy)
-            problems += [f"{name}, against the deployed model: {problem}"] if problem else []
-    return findings, problems
-
-
-def _finding(name: str, reported: IncumbentReport, measurement: AnyMeasurement, policy: Policy) -> tuple[str, Finding]:
-    """The problem with a comparison's status ("" if there is none), and the finding as reported."""
-    against = retaining(measurement, policy.incumbent.block_drop)
-    estimate = replace(
-        reported_comparison(reported),
-        measurement=name,
-        worse=against.worse,
-        limit=against.limit_of(reported.unit),
-    )
-    finding = Finding(estimate, Status(reported.status), reported.reason, kind=measurement.kind, tier=measurement.tier)
-    return status_problem(finding, policy.evidence), finding
 
 
 def _place(source: Source) -> tuple[str, str]:

@@ -23,7 +23,8 @@ from ftgate.github.failure_file import read_failure
 from ftgate.github.incumbent import incumbent_mismatches, is_candidate
 from ftgate.github.installing import NoPolicyError
 from ftgate.github.runner_paths import without_paths
-from ftgate.github.verify_report import Expected, UntrustedReport, manifest_mismatches, model_digest, verify_report
+from ftgate.github.verify_report import Expected, UntrustedReport, manifest_mismatches, verify_report
+from ftgate.jobs.report_checks import model_digest
 from ftgate.report import numbers
 from ftgate.report.escape import without_code
 from ftgate.report.explanation import explanation

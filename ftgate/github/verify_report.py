@@ -10,34 +10,27 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
-from ftgate.domain import Finding, Status
 from ftgate.errors import FtgateError, PublishError
-from ftgate.github.incumbent import incumbent_findings
 from ftgate.github.suite_check import label_mismatches, suite_mismatches
 from ftgate.jobs.incumbent import LastAllowed
-from ftgate.jobs.remote_models import UNPROVEN, is_remote
-from ftgate.measurements.base import AnyMeasurement
-from ftgate.measurements.gated_slices import gated
-from ftgate.measurements.incumbent import objections
-from ftgate.measurements.registry import read_derived, read_measurements
-from ftgate.report.recomputed import reported_estimate, status_problem
+from ftgate.jobs.remote_models import is_remote
+from ftgate.jobs.report_checks import departures, model_digest
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, mapping, parse_report
-from ftgate.verdict import capped, decide
 
 LARGEST = {"report.json": 50_000_000, "job.json": 50_000_000, "answers.jsonl": 1_000_000_000}
 LARGEST_OTHER = 500_000_000
 """Size limits in bytes, for these files and for any other, such as a suite. Honest runs stay far below."""
-DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+BASE_BRANCH = "the base branch's"
+"""Whose policy a report is checked against here."""
 DecideAgain = Callable[[Path], Report]
 """Recomputes the report in a folder from its answers, under the base branch's policy."""
 ReportVerdict = Literal["allow", "block", "hold", "error"]
@@ -87,7 +80,7 @@ def verify_report(folder: Path, expected: Expected) -> UntrustedReport:
         reason = error.message if isinstance(error, FtgateError) else f"{folder.name}: {error.strerror}"
         return UntrustedReport(folder, None, "", (reason,))
     problems = (
-        *inconsistencies(report, expected.policy),
+        *departures(report, expected.policy, BASE_BRANCH),
         *suite_mismatches(report, expected.suites),
         *label_mismatches(report, expected.labels),
     )
@@ -103,40 +96,6 @@ def verify_report(folder: Path, expected: Expected) -> UntrustedReport:
         reason = error.message if isinstance(error, FtgateError) else f"{type(error).__name__}"
         return result.with_problems(f"the report could not be recomputed from the answers: {reason}")
     return result.with_problems(*_recomputed_mismatches(report, recomputed))
-
-
-def inconsistencies(report: Report, policy: Policy) -> Iterator[str]:
-    """What in ``report`` does not follow from its own numbers under ``policy``, as problems."""
-    asking = read_measurements(policy.measurements, "the policy")
-    derived = read_derived(policy.measurements, "the policy")
-    measurements = {m.name: m for m in (*asking, *derived)}
-    policy_of_report = str(report.provenance.get("policy_sha256"))
-    if policy_of_report != policy.sha256():
-        yield f"it was decided under policy {policy_of_report[:12]}, but the base branch's is {policy.sha256()[:12]}"
-    remote = [role for role in ("base", "candidate") if mapping(report.provenance.get(role)).get("kind") == "endpoint"]
-    for role in ("base", "candidate"):
-        if role not in remote and not DIGEST.fullmatch(model_digest(report, role)):
-            yield f"it has no digest of the {role} (sha256: and 64 digits)"
-    if set(report.measurements) != set(measurements):
-        yield f"it measures {_listed(report.measurements)}, but the policy asks for {_listed(measurements)}"
-        return
-    findings = []
-    for name, measurement in measurements.items():
-        reported = report.measurements[name]
-        problem, finding = _check_measurement(name, reported, measurement, policy)
-        findings.append(finding)
-        if problem:
-            yield f"{name}: {problem}"
-        if (reported.kind or name, reported.tier) != (measurement.kind, measurement.tier):
-            reported_kind = f"{reported.tier} and of kind {reported.kind or name}"
-            yield f"{name}: it is {reported_kind}, but in the policy {measurement.tier} and of kind {measurement.kind}"
-    rivals, problems = incumbent_findings(report, measurements, policy)
-    yield from problems
-    decided = decide([*findings, *objections(rivals)], policy.evidence, [m.name for m in derived])
-    # Whether the manifest names models at an endpoint, or files, is compared in manifest_mismatches.
-    verdict, _ = capped(*decided, UNPROVEN if remote else "", policy.evidence)
-    if verdict != report.verdict:
-        yield f"it says {report.verdict}, but its measurements give {verdict.value}"
 
 
 def manifest_mismatches(
@@ -167,11 +126,6 @@ def manifest_mismatches(
         yield f"it used training data with SHA-256 {used.get('sha256')!r}, but the manifest pins {pinned.digest}"
 
 
-def model_digest(report: Report, role: str) -> str:
-    """The digest of base, candidate or incumbent in the report, or an empty text."""
-    return str(mapping(report.provenance.get(role)).get("digest") or "")
-
-
 def _require_plain(folder: Path) -> None:
     """Raise PublishError for links, devices and oversized files: a link could expose a secret file as a report."""
     if folder.is_symlink() or not folder.is_dir():
@@ -189,21 +143,6 @@ def _require_plain(folder: Path) -> None:
                     f"{name!r} in {folder.name} has {status.st_size:,} bytes, and at most {limit:,} are read",
                     hint="use fewer items, or shorter answers (max_tokens)",
                 )
-
-
-def _check_measurement(
-    name: str, report: MeasurementReport, measurement: AnyMeasurement, policy: Policy
-) -> tuple[str, Finding]:
-    """The problem with a measurement's status ("" if there is none), and the finding as reported."""
-    gates = gated(measurement)
-    limit, warn_limit = measurement.limit_of(report.unit), measurement.warn_limit
-    estimate = replace(
-        reported_estimate(name, report, gates), worse=measurement.worse, limit=limit, warn_limit=warn_limit
-    )
-    reported = Finding(estimate, Status(report.status), report.reason, kind=measurement.kind, tier=measurement.tier)
-    if missing := gates.keys() - {part.name for part in estimate.gates}:
-        return f"it lacks the slices {', '.join(sorted(missing))}, which gate", reported
-    return status_problem(reported, policy.evidence), reported
 
 
 def _shown_by_answers_alone(report: Report) -> Iterator[str]:
@@ -244,7 +183,3 @@ def _numbers(m: MeasurementReport) -> Sequence[float | None]:
 def _close(some: Sequence[float | None], others: Sequence[float | None]) -> bool:
     pairs = zip(some, others, strict=True)
     return all(a == b or (a is not None and b is not None and math.isclose(a, b, abs_tol=1e-6)) for a, b in pairs)
-
-
-def _listed(names: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(names)) or "nothing"

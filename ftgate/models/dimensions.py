@@ -64,7 +64,7 @@ def read_dimensions(folder: Path, reference: str) -> Dimensions:
         else 2 * head_width * _kv_heads(config, heads)
     )
     return Dimensions(
-        layers=_positive_int(config, "num_hidden_layers", "n_layer"),
+        layers=_positive_int(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers"),
         heads=heads,
         kv_width=kv_width,
         hidden=hidden,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ftgate.artifacts.file_names import shorten_list
@@ -11,6 +12,7 @@ from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES, Snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
+from ftgate.files import Stamp
 from ftgate.models.adapter_change import require_change, require_declared_ranks
 from ftgate.models.adapter_config import AdapterContents, check_config, is_saved, read_contents
 from ftgate.models.base_match import check_fits_base, names_in_base, resized_vocabulary
@@ -29,6 +31,8 @@ from ftgate.models.unsafe_files import refuse_unsafe
 from ftgate.models.weights import INDEX, SINGLE, adapter_weights, full_weights, read_json
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+_SEARCHED: dict[tuple[Path, str, frozenset[tuple[str, Stamp]], int | None], list[str]] = {}
+"""The matrices of zeros of weights without NaN, by folder, digest, stamps of the files, and how much was read."""
 _CONFIG, _ADAPTER_CONFIG = "config.json", "adapter_config.json"
 
 
@@ -105,14 +109,20 @@ def check_numbers(model: Model, most: int | None = None) -> list[str]:
     """Search the weights of ``model`` (not its base), or ``most`` bytes of each tensor, for NaN, infinity and zeros.
 
     Returns the names of the matrices of zeros in full weights. Raises ArtifactError naming tensor and file, and for
-    full weights of zeros throughout, and for whole numbers where no quantisation is declared.
+    full weights of zeros throughout, and for whole numbers where no quantisation is declared. What was searched in this
+    process is not read again while its files have the sizes, times and inodes that they were hashed with; a run looks
+    at its end whether they still do.
     """
+    searched = (model.path, model.digest, frozenset(model.stamps.items()), most)
+    if model.stamps and searched in _SEARCHED:
+        return _SEARCHED[searched]
     reference = model.reference or str(model.path)
     tensors = _tensors(model).values()
     if "quantisation" not in model.facts and not any(name in model.files for name in QUANTISED_BESIDE):
         require_floats(tensors, reference)
     scanned = require_finite_tensors(tensors, reference, most)
-    return [] if model.kind == "adapter" else zero_matrices(scanned, reference)
+    zeros = [] if model.kind == "adapter" else zero_matrices(scanned, reference)
+    return _SEARCHED.setdefault(searched, zeros)
 
 
 def same_weights(one: Model, other: Model, most: int | None = None) -> bool:

@@ -1,6 +1,6 @@
 """Whether the models' weights are those that their config.json describes, by building them without weights.
 
-transformers does that (:mod:`ftgate.engines.skeleton`), in a process of its own beside the other checks.
+transformers does that (:mod:`ftgate.engines.skeleton`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from tempfile import TemporaryFile
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from ftgate.domain import Model
@@ -21,8 +20,11 @@ from ftgate.models.nan_scan import FLOATS, is_zero
 from ftgate.models.weights import full_weights, read_json
 from ftgate.preflight.fit import CheckState
 
+Builder = Callable[[str], Mapping[str, Any] | None]
+"""Takes a request of :func:`ftgate.engines.skeleton.examine` as JSON, and gives its result."""
 BUILD_SECONDS = 120.0
-"""A model of 70 billion parameters takes half a second, and the imports before it 3 to 6."""
+"""Imports take some seconds, and a model of 7 billion parameters half a second."""
+NOT_BUILT = "PyTorch is not installed, or the model could not be built in time"
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "HOME", "TMPDIR", "SYSTEMROOT")
 _AGAIN = "save model and config.json again, together (save_pretrained)"
 _OWN_CONFIGURATIONS = ("deepseek_v32", "deepseek_v4", "kimi_", "minimax_m3", "qwen3_asr", "RefinedWeb", "step3")
@@ -38,97 +40,68 @@ _MORE_LAYERS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_la
 """Fields of models that store layers after the last one, which predict further tokens."""
 
 
-_built: dict[str, dict[str, Any]] = {}
-"""What was built already in this process, by the whole of a request: a run is checked more than once."""
+@cache
+def built_here(request: str) -> Mapping[str, Any] | None:
+    """What transformers builds in this process, for a run, which imports it anyway; None without PyTorch."""
+    try:
+        from ftgate.engines.skeleton import examine
+    except ModuleNotFoundError:
+        return None
+    result: Mapping[str, Any] = examine(json.loads(request))
+    return result
 
 
-@dataclass(slots=True)
-class Skeletons:
-    """Models that are built meanwhile, by role, with the request for each."""
-
-    models: dict[str, Model] = field(default_factory=dict)
-    requests: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[str] | None = None
-
-
-def start_skeletons(checks: CheckState) -> Skeletons:
-    """Begin to build the full weights that an engine loads, each once; none whose config.json is refused already."""
-    draft = checks.draft
-    roles = {"base": draft.base, "candidate": draft.candidate, "incumbent": checks.incumbent, "judge": draft.judge}
-    skeletons = Skeletons()
-    for role, model in roles.items():
-        if model is None or model.kind != "full" or role not in checks.sizes or model in skeletons.models.values():
-            continue
-        refused = any(problem.message.startswith(f"{model.reference}: config.json") for problem in draft.problems.found)
-        if checks.settings_of(role).kind != "scripted" and not refused:
-            skeletons.models[role] = model
-            skeletons.requests[role] = json.dumps(_request(checks, role, model), sort_keys=True)
-    waiting = [request for request in skeletons.requests.values() if request not in _built]
-    if waiting:
-        skeletons.process = _start(waiting)
-    return skeletons
-
-
-def _start(requests: list[str]) -> subprocess.Popen[str]:
+@cache
+def built_apart(request: str) -> Mapping[str, Any] | None:
+    """The same in a process of its own, so that this one stays small; None if it fails or takes too long."""
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HF_HUB_OFFLINE": "1"}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    with TemporaryFile("w+") as stdin:  # a pipe would have to be read before this goes on
-        stdin.write(f"[{','.join(requests)}]")
-        stdin.seek(0)
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "ftgate.engines.skeleton"],
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            text=True,
+    command = [sys.executable, "-P", "-m", "ftgate.engines.skeleton"]
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, input=request, capture_output=True, text=True, env=environment, timeout=BUILD_SECONDS, check=True
         )
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        return None
+    result: Mapping[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def _request(checks: CheckState, role: str, model: Model) -> dict[str, Any]:
-    shapes: dict[str, list[int]] = {}
-    if not checks.sizes[role].quantisation:
-        shapes = {name: list(tensor.shape) for name, tensor in full_weights(model.path, model.reference).items()}
+    tensors, layers = full_weights(model.path, model.reference), checks.sizes[role].layers
+    if layers > len(tensors):  # more than any machine builds, maybe
+        raise ArtifactError(
+            f"{model.reference}: config.json says num_hidden_layers {layers:,}, and there are {len(tensors):,} tensors",
+            hint=_AGAIN,
+        )
+    packed = bool(checks.sizes[role].quantisation)
+    shapes = {} if packed else {name: list(tensor.shape) for name, tensor in tensors.items()}
     by_architecture = checks.settings_of(role).kind != "transformers"
     config = (model.path / "config.json").read_text(encoding="utf-8")
     return {"config": config, "by_architecture": by_architecture, "shapes": shapes}
 
 
-def check_architectures(checks: CheckState, skeletons: Skeletons) -> dict[str, Mapping[str, Any]]:
-    """Refuse models whose configuration or weights do not make the model that they name, and warn of what may not.
-
-    Returns what was built, by role, as :func:`ftgate.engines.skeleton.examine` has it.
-    """
-    _read_results(skeletons)
-    results: dict[str, Mapping[str, Any]] = {
-        role: _built[request] for role, request in skeletons.requests.items() if request in _built
-    }
-    if len(results) < len(skeletons.models):
-        checks.notes.append("weights were not compared with config.json: the models could not be built in time")
-    for role, result in results.items():
-        model = skeletons.models[role]
-        by_vllm = checks.settings_of(role).kind == "vllm"
-        with checks.draft.problems.noted():
-            _judge(checks, model, result, by_vllm=by_vllm)
+def check_architectures(checks: CheckState, build: Builder) -> None:
+    """Refuse models whose configuration or weights do not make the model that they name, and warn of what may not."""
+    draft = checks.draft
+    roles = {"base": draft.base, "candidate": draft.candidate, "incumbent": checks.incumbent, "judge": draft.judge}
+    built: list[Model] = []
+    for role, model in roles.items():
+        if model is None or model.kind != "full" or role not in checks.sizes or model in built:
+            continue
+        # The worlds' scripted engine loads no weights.
+        refused = any(problem.message.startswith(f"{model.reference}: config.json") for problem in draft.problems.found)
+        if refused or checks.settings_of(role).kind == "scripted":
+            continue
+        built.append(model)
+        with draft.problems.noted():
+            result = build(json.dumps(_request(checks, role, model), sort_keys=True))
+            if result is None:
+                checks.notes.append(f"{model.reference}: its weights were not compared with config.json: {NOT_BUILT}")
+                continue
+            _judge(checks, model, result, by_vllm=checks.settings_of(role).kind == "vllm")
             _check_norms(checks, role, model, result)
-    return results
-
-
-def _read_results(skeletons: Skeletons) -> None:
-    """Keep what the process wrote; nothing if it took too long, or did not end well."""
-    process = skeletons.process
-    if process is None:
-        return
-    waiting = [request for request in skeletons.requests.values() if request not in _built]
-    try:
-        output, _ = process.communicate(timeout=BUILD_SECONDS)
-        _built.update(zip(waiting, json.loads(output), strict=True))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-    except ValueError:
-        return
 
 
 def _judge(checks: CheckState, model: Model, result: Mapping[str, Any], *, by_vllm: bool) -> None:

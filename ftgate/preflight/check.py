@@ -24,7 +24,7 @@ from ftgate.models.generation import generation_note, generation_of
 from ftgate.models.rendering import asked_facts
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
 from ftgate.models.weights import read_json
-from ftgate.preflight.architecture import check_architectures, start_skeletons
+from ftgate.preflight.architecture import Builder, built_apart, built_here, check_architectures
 from ftgate.preflight.best_verdict import best_verdict_of, not_measured
 from ftgate.preflight.constant_answers import check_constant_answers
 from ftgate.preflight.encoder import try_encoder
@@ -49,13 +49,14 @@ from ftgate.preflight.weight_numbers import check_numbers_of
 _USUAL_TEMPLATES = "each model is asked in its own (`template: base` in the manifest asks both in the base's)"
 
 
-def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bool = False) -> Preflight:
+def preflight(
+    draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bool = False, build: Builder = built_apart
+) -> Preflight:
     """Everything that can be checked about a run before the models' weights are loaded.
 
-    ``ask`` tries servers as well, and ``embed`` the embedding model, which a run loads before it asks a model.
+    ``ask`` tries servers as well, ``embed`` the embedding model, and ``build`` builds models without their weights.
     """
     checks = _ModelChecks(draft, machine)
-    skeletons = start_skeletons(checks)
     checks.notes += check_endpoints(draft, ask=ask)
     if draft.candidate is not None and (generation := generation_note(draft.policy.engine, draft.candidate)):
         checks.notes.append(generation)
@@ -72,7 +73,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     check_vocabularies(checks, checks.vocabularies)
     checks.warnings += _unseen(draft)
     checks.notes += try_encoder(draft) if embed else []
-    check_architectures(checks, skeletons)
+    check_architectures(checks, build)
     check_head_sizes(checks)
     unmeasured = not_measured(draft)
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
@@ -97,7 +98,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
 
 def require_preflight(draft: JobDraft, machine: Machine) -> Preflight:
     """As :func:`preflight`. Raises every problem at once."""
-    result = preflight(draft, machine)
+    result = preflight(draft, machine, build=built_here)
     draft.problems.raise_any()
     return result
 

@@ -60,8 +60,9 @@ class CheckState:
         return self.settings.of("base" if role == "base" else "candidate")
 
     def refuse(self, message: str, hint: str) -> None:
-        """Add a problem."""
-        self.draft.problems.found.append(ConfigurationError(message, hint=hint))
+        """Add a problem, once: base and candidate may have the same one."""
+        if all((other.message, other.hint) != (message, hint) for other in self.draft.problems.found):
+            self.draft.problems.found.append(ConfigurationError(message, hint=hint))
 
 
 def fit_engines(state: CheckState) -> tuple[EnginePlan | None, Memory | None]:
@@ -101,8 +102,7 @@ class _EngineFit:
         largest = max(engines, key=lambda engine: engine.total)
         at_once = [*engines, *sharing] if all_fit else engines if together else [largest]
         for role, engine in (("base", engines[0]), *(("judge", engine) for engine in judge_engines)):
-            if not self.cpu:
-                self._require_split(role, engine)
+            self._require_split(role, engine)
         plan = _plan(candidate, together=together, split=split)
         if incumbent is not None:
             more = "one adapter more" if _runs_as_adapter(incumbent) else "full weights in an engine of its own"
@@ -212,6 +212,13 @@ class _EngineFit:
     def _require_split(self, role: str, engine: EngineMemory) -> None:
         settings, gpus = self.state.settings_of(role), len(self.machine.gpus)
         split, last = settings.tensor_parallel_size, max(settings.used_devices)
+        if self.cpu and settings.kind != "vllm":
+            return
+        if self.cpu and settings.pipeline_parallel_size > 1:
+            self.state.refuse(
+                f"engine.pipeline_parallel_size is {settings.pipeline_parallel_size}, which vLLM does not do on a CPU",
+                "leave it out: a processor has all of this machine's memory",
+            )
         if 0 < gpus <= last:
             stages = f" in {settings.pipeline_parallel_size} stages" * (settings.pipeline_parallel_size > 1)
             what = f"tensor_parallel_size is {split}{stages}" if settings.devices is None else f"devices names {last}"

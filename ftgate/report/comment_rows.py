@@ -24,8 +24,8 @@ from ftgate.verdict import CONTAINS_LIMIT
 
 SHOWN_FLIPS = 3
 """At most so many answers of a measurement are shown in either direction; the page has more."""
-SHOWN_BETTER = 1
-"""Of the answers that got better, fewer: they decide nothing."""
+SHOWN_PASSED = 1
+"""Of a measurement that passed, fewer: they decide nothing. Those that got better are on the page."""
 SMALLEST_DIFFERENCE = 0.02
 """Between a share and the one that follows from both scores: a smaller one needs no word."""
 SHORT_REASON = 60
@@ -85,8 +85,6 @@ class MeasurementFold:
     hardest_hit: tuple[str, str] | None
     worse: Sequence[WorseAnswers]
     """Against the base, and against the deployed model where it is better: not those that stand open above."""
-    better: Sequence[tables.Flip]
-    better_heading: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,15 +254,13 @@ def _text(facts: object, name: str) -> str:
 
 
 def _section(report: Report, name: str, m: MeasurementReport, first: Lead | None) -> MeasurementFold:
-    better = _count(m.clearly_better, m.improved)
-    shown_better = tables.flips(m, m.improvements, SHOWN_BETTER)
     needed = tables.needed(m)
-    listed = [_worse(m)]
+    listed = [_worse(m, most=SHOWN_PASSED if m.status == "pass" else SHOWN_FLIPS)]
     status = _with_status(name, m, m.status, _undecided(m))
-    counts = _counts(_count(m.clearly_worse, m.regressed), better)
+    counts = _counts(_count(m.clearly_worse, m.regressed), _count(m.clearly_better, m.improved))
     reason = "" if m.status == "pass" else m.reason.rstrip(".") + (f". {needed.rstrip('.')}" if needed else "")
     if m.incumbent is not None and m.incumbent.status not in _FINE:
-        listed = [_worse(m, m.incumbent), _worse(m, most=SHOWN_BETTER)]
+        listed = [_worse(m, m.incumbent), _worse(m, most=SHOWN_PASSED)]
         counts = _counts(*(numbers.count(n or 0) for n in (m.incumbent.clearly_worse, m.incumbent.clearly_better)))
         status = f"{_with_status(name, m, m.incumbent.status)} {deployed.HEADING}"
         status += f" ({numbers.EMOJI[m.status]} against the base)"
@@ -278,8 +274,6 @@ def _section(report: Report, name: str, m: MeasurementReport, first: Lead | None
         notes=tables.notes(m),
         hardest_hit=None if first is not None and first.worse in listed else _hardest_hit(report, name, m),
         worse=[worse for worse in listed if worse.flips and (first is None or worse != first.worse)],
-        better=shown_better,
-        better_heading=_heading(better, m.n, _by("better", m), len(shown_better)),
     )
 
 
@@ -295,7 +289,7 @@ def _worse(m: MeasurementReport, part: IncumbentReport | None = None, most: int 
     compared = m if part is None else part
     flips = tables.flips(m, compared.regressions, most)
     count = _count(compared.clearly_worse, m.regressed if part is None else len(part.regressions))
-    by = _by("worse", m, "" if part is None else " than the deployed model's")
+    by = _by(m, "" if part is None else " than the deployed model's")
     if numbers.kind(m.unit) == "ece":
         than = "the base" if part is None else "the deployed model"
         heading = f"In {count} of {numbers.count(compared.n)} answers it is wrong and at least {LEAST_POINTS} points "
@@ -304,9 +298,9 @@ def _worse(m: MeasurementReport, part: IncumbentReport | None = None, most: int 
     return WorseAnswers(_heading(count, compared.n, by, len(flips)), flips, "base" if part is None else "deployed")
 
 
-def _by(direction: str, m: MeasurementReport, than: str = "") -> str:
+def _by(m: MeasurementReport, than: str) -> str:
     """``worse by 20 points or more``; without points where an answer has a label, such as refused, and no score."""
-    return f"{direction}{than}" if m.unit in tables.SCORED else f"{direction}{than} by {LEAST_POINTS} points or more"
+    return f"worse{than}" if m.unit in tables.SCORED else f"worse{than} by {LEAST_POINTS} points or more"
 
 
 def _hardest_hit(report: Report, name: str, m: MeasurementReport) -> tuple[str, str] | None:
@@ -331,20 +325,25 @@ def _change(
     A share above a judge's floor says so where it is not the share that follows from both scores; scores that are
     rounded alike beside a change that is not are left out.
     """
-    text = numbers.change_and_interval(change, amounts.within_reach(bounds, base, unit), unit)
+    of_what = ""
     if numbers.kind(unit) == "drop" and floor and base and candidate is not None and change is not None:
         by_hand = (base - candidate) / base
         if abs(change - by_hand) >= SMALLEST_DIFFERENCE:
-            text = text.replace(" % (", f" % of what lies above {numbers.decimal(100 * floor, 1)} (", 1)
-    if (
-        numbers.kind(unit) in ("drop", "loss", "gain")
-        and numbers.score(base, unit) == numbers.score(candidate, unit) != numbers.NONE
-    ):
-        return text if any(word in text for word in ("lost", "gained")) else f"{numbers.score(base, unit)}: {text}"
-    scores = numbers.scores(base, candidate, unit).removesuffix(" of 100")
-    if numbers.kind(unit) == "rise":
-        scores = f"{scores} {numbers.risen(unit)}"
-    return text if numbers.kind(unit) == "ece" or numbers.NONE in scores else f"{scores}: {text}"
+            of_what = f"of what lies above {numbers.decimal(100 * floor, 1)}"
+    text = numbers.change_and_interval(change, amounts.within_reach(bounds, base, unit), unit, of_what)
+    scores = _scores(base, candidate, unit, changed=numbers.change(change, unit) != amounts.NO_CHANGE)
+    return f"{scores}: {text}" if scores else text
+
+
+def _scores(base: Number, candidate: Number, unit: str, *, changed: bool) -> str:
+    """``69.2 → 6.8``, without a word for what they are out of; empty where they say nothing of the change."""
+    both, kind = (numbers.score(base, unit), numbers.score(candidate, unit)), numbers.kind(unit)
+    if kind == "ece" or numbers.NONE in both:
+        return ""
+    if kind in ("drop", "loss", "gain") and both[0] == both[1]:
+        return "" if changed else both[0]
+    moved = f"{both[0].removesuffix(' %') if kind == 'rise' else both[0]} → {both[1]}"
+    return f"{moved} {numbers.risen(unit)}" if kind == "rise" else moved
 
 
 def _floor(m: MeasurementReport) -> float:

@@ -136,7 +136,10 @@ def _unfit(fitness: Mapping[str, Any]) -> Iterator[str]:
         return
     judged = bool(fitness.get("kinds"))  # a judge that labels refusals is not asked for the gap
     on_known_answers = "known_auroc_low" if fitness.get("known_auroc_low") is not None else ""
+    bare = [name if fitness.get(name) is not None else "" for name in ("auroc", "known_auroc")]
     tests = (
+        (bare[0], MIN_AUROC, 1.0, "above"),
+        (bare[1], MIN_KNOWN_AUROC, 1.0, "above"),
         ("auroc_low", MIN_AUROC, math.inf, "above"),
         (on_known_answers, MIN_KNOWN_AUROC, math.inf, "above"),
         ("gap" if judged else "", MIN_GAP, math.inf, "at least"),

@@ -67,11 +67,10 @@ def standing(name: str, part: IncumbentReport) -> str:
 
 def harm(name: str, part: IncumbentReport) -> str:
     """What makes the candidate worse than the incumbent, as the predicate of a sentence about it, and the limit."""
-    bound, change = part.interval[0], numbers.change(part.change, part.unit)
-    at_least = f" (at least {amounts.size(bound, part.unit)})" if bound is not None else ""
-    where, limit = numbers.subject(name), amounts.allowed({"block": part.limit}, part.unit).capitalize()
+    change = numbers.change(part.change, part.unit)
+    where, limit = numbers.subject(name), amounts.allowed({"block": part.limit}, part.unit)
     what = f"it {change} of the deployed model's score" if numbers.kind(part.unit) == "drop" else change
-    return f"is worse than {DEPLOYED} on {where}: {what}{at_least}. {limit}"
+    return f"is worse than {DEPLOYED} on {where}: {what}; {limit}"
 
 
 def steps(report: Report) -> list[str]:
@@ -79,8 +78,8 @@ def steps(report: Report) -> list[str]:
     suggestions = []
     if worse := [numbers.in_sentence(name) for name, part in failing(report) if part.status == "block"]:
         suggestions.append(
-            f"Compare the training data of both models, and add, for {' and '.join(worse)}, what {DEPLOYED} was "
-            "trained on and this one was not."
+            f"Add the training data that the deployed model had and this one lacks (for {' and '.join(worse)}): "
+            "compare the data of both to see what that is."
         )
     for name, part in failing(report):
         if part.status != "block" and report.measurements[name].status not in _FAILING:

@@ -13,6 +13,7 @@ from ftgate.report import deployed, numbers
 from ftgate.report.escape import as_code
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Number, Report, SliceReport, mapping
 from ftgate.scoring import amounts
+from ftgate.verdict import CONTAINS_LIMIT, TOO_CLOSE
 
 NamedMeasurement = tuple[str, MeasurementReport]
 
@@ -79,7 +80,7 @@ def explanation(report: Report) -> str:
         others = [_others(lead.against_base[1:], "Also holding"), _others(undecided, "Also undecided")]
         return _sentences(f"{name} {_harm(*lead.against_base[0])}", f"{supporting}of blocking", *others)
     if lead.against_base:
-        others = [_others(lead.against_base[1:], "Also blocking", _moved)]
+        others = [_others(lead.against_base[1:], "Also blocking")]
         return _sentences(f"{name} {_harm(*lead.against_base[0])}", *others)
     if lead.against_deployed:
         return _worse_than_deployed(report, name, lead.against_deployed, measurements)
@@ -131,31 +132,29 @@ def _harm(name: str, m: MeasurementReport) -> str:
     where = numbers.subject(name)
     if m.change is None or kind == "other":
         return f"fails {numbers.in_sentence(name)}: {m.reason.rstrip('.')}"
-    bound = _bound_text(m)
-    limit = amounts.allowed(m.limits, m.unit).capitalize()
+    likely, limit = _likely_unless_beyond(m), amounts.allowed(m.limits, m.unit)
     if kind == "gain":
         gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
-        return f"{gained} on {where}{bound}. {limit}"
+        return f"{gained} on {where}{likely}; {limit}"
     if kind == "ece":
-        return f"{_leaning(m)}: its confidence has {numbers.change(m.change, m.unit)} than the base's{bound}. {limit}"
+        most = numbers.compact_limit(m.limits, m.unit).removeprefix("< ")
+        grew = f"the gap between its confidence and its accuracy grew by {amounts.size(m.change, m.unit)}"
+        return f"{_leaning(m)}: {grew}{likely}; under {most} is allowed"
     if kind == "rise":
-        return f"{_risen(m)}. {limit}"
+        return f"{_risen(m)}{likely}; {limit}"
     if kind == "drop" and m.change >= NEARLY_ALL:
-        return f"lost nearly all that the base had on {where}. {limit}"
+        return f"lost nearly all that the base had on {where}; {limit}"
     of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
-    return f"{numbers.change(m.change, m.unit)}{of_base} on {where}{bound}. {limit}"
+    return f"{numbers.change(m.change, m.unit)}{of_base} on {where}{likely}; {limit}"
 
 
 def _risen(m: MeasurementReport) -> str:
-    """What the candidate now does more often, and how often both models did it."""
+    """What the candidate now does more often, and by how much."""
     if m.unit == CUT:
         often = "never stops" if (m.candidate or 0.0) >= NEARLY_ALL else "fails to stop more often"
-        both = [numbers.answers(value, m.n, m.unit) for value in (m.candidate, m.base)]
-        before = both[1].partition(" of ")[0]
-        more = f"{often}: {both[0]} are cut at the token limit (base: {before})"
-        return f"{more}, {amounts.size(m.change, m.unit)} more{_bound_text(m)}"
+        return f"{often}: answers cut at the token limit rose by {amounts.size(m.change, m.unit)}"
     more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
-    return f"{more}, by {amounts.size(m.change, m.unit)}{_bound_text(m)}"
+    return f"{more}, by {amounts.size(m.change, m.unit)}"
 
 
 def _leaning(m: MeasurementReport) -> str:
@@ -166,10 +165,8 @@ def _leaning(m: MeasurementReport) -> str:
 
 def _slice_harm(name: str, lost: Sequence[SliceReport]) -> str:
     worst, unit = lost[0], "relative drop"
-    least = amounts.size(worst.interval[0] if worst.interval else None, unit)
-    text = f"{numbers.change(worst.change, unit)} {amounts.OF_BASE} (at least {least}) on the slice "
-    text += f"{as_code(worst.name)} of {numbers.subject(name)}. "
-    text += amounts.allowed({"block": worst.limit or 0.0}, unit).capitalize()
+    text = f"{numbers.change(worst.change, unit)} {amounts.OF_BASE} on the slice {as_code(worst.name)} of "
+    text += f"{numbers.subject(name)}; {amounts.allowed({'block': worst.limit or 0.0}, unit)}"
     if len(lost) == 1:
         return text
     others = listed([as_code(part.name) for part in lost[1:]])
@@ -182,26 +179,26 @@ def whole_is_beyond(m: MeasurementReport) -> bool:
     return low is not None and limit is not None and low > limit
 
 
-def _bound_text(m: MeasurementReport) -> str:
-    """The bound that decided, or the whole interval if the estimate alone did."""
-    bound, limit = numbers.deciding_bound(m), limit_of(m)
-    if bound is None or limit is None:
+def _likely(m: MeasurementReport) -> str:
+    """The interval in plain words: `` (likely range: 3.1 to 11.9)``; empty without one."""
+    if None in m.interval:
         return ""
-    gain = "min_gain" in m.limits
-    if (bound < limit) if gain else (bound > limit):
-        own = numbers.change(bound, m.unit)
-        short = amounts.size(bound, m.unit) if numbers.kind(m.unit) in ("drop", "loss", "gain", "ece", "rise") else own
-        lost = numbers.change(m.change, m.unit).startswith("lost")
-        shown = own if gain and lost == own.startswith("gained") else short
-        return f" ({'at best' if gain else 'at least'} {shown})"
-    return f" ({amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)})"
+    return f" (likely range: {amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)})"
+
+
+def _likely_unless_beyond(m: MeasurementReport) -> str:
+    """The interval, unless all of it is beyond the limit, as of nearly all that blocks: then it adds nothing."""
+    bound, limit = numbers.deciding_bound(m), limit_of(m)
+    if bound is None or limit is None or ((bound < limit) if "min_gain" in m.limits else (bound > limit)):
+        return ""
+    return _likely(m)
 
 
 def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement]) -> str:
     also = _others(undecided[1:], "Also undecided", _too_few)
     blocks = "The policy blocks what is undecided" if report.verdict == "block" else ""
     first, m = undecided[0]
-    if straddles(m):
+    if straddles(m) and CONTAINS_LIMIT in m.reason:
         return _sentences(f"{name} {_open(first, m)}", also, blocks)
     return _sentences(f"Undecided on {numbers.in_sentence(first)}: {m.reason.rstrip('.')}", also, blocks)
 
@@ -210,20 +207,19 @@ def _open(name: str, m: MeasurementReport) -> str:
     """What the candidate may have lost, or gained, where the interval contains the limit."""
     perhaps = "may not have gained enough" if "min_gain" in m.limits else "may have lost too much"
     kind, where = numbers.kind(m.unit), f"on {numbers.subject(name)}"
-    changed = numbers.change(m.change, m.unit)
-    bounds = amounts.within_reach(m.interval, m.base, m.unit)
-    likely = f"(likely range: {amounts.beside(m.change, bounds, m.unit)})"
-    of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
+    changed, likely = numbers.change(m.change, m.unit), _likely(m)
     what = {
-        "ece": f"by estimate its confidence has {changed} than the base's {likely}",
-        "rise": f"by estimate it gives {changed} {numbers.risen(m.unit)} {likely}",
-    }.get(kind, f"by estimate it {changed}{of_base} {likely}")
+        "ece": f"By estimate its confidence has {changed} than the base's{likely}",
+        "rise": f"By estimate it gives {changed} {numbers.risen(m.unit)}{likely}",
+    }.get(kind, f"By estimate it {changed}{likely}")
     if amounts.NO_CHANGE in changed:
-        what = f"{changed} by estimate {likely}"
+        what = f"{changed.capitalize()} by estimate{likely}"
     if kind in ("ece", "rise"):
         perhaps = "may have become worse"
-    allowed = amounts.allowed(m.limits, m.unit).capitalize()
-    return f"{perhaps} {where}: {what}. {allowed}; {numbers.count(m.n)} test items are too few to tell"
+    why = f"{numbers.count(m.n)} test items are too few to tell"
+    if TOO_CLOSE in m.reason:
+        why = "it is so close to the limit that more test items would not tell"
+    return f"{perhaps} {where}: {why}. {what}, and {amounts.allowed(m.limits, m.unit)}"
 
 
 def _worse_than_deployed(
@@ -235,7 +231,7 @@ def _worse_than_deployed(
     """What keeps it from taking the place of the incumbent, and that the base does not, where that is so."""
     if report.verdict != "block":
         return _sentences(f"{name} {deployed.standing(*worse[0])}")
-    also = _others(worse[1:], "Also worse than the deployed model", _moved_from_deployed)
+    also = _others(worse[1:], "Also worse than the deployed model")
     fine = all(m.status in ("pass", "warn", "not_applicable") for _, m in measurements)
     passes = "It passes against the base, but must also pass against the deployed model" if fine else ""
     return _sentences(f"{name} {deployed.harm(*worse[0])}", also, passes)
@@ -249,22 +245,27 @@ def _allowed(name: str, measurements: Sequence[NamedMeasurement], *, advisory: b
             unmeasured.append(numbers.in_sentence(each))
         elif numbers.kind(m.unit) == "gain" and m.change is not None:
             gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
-            gains.append(f"{gained} on {numbers.subject(each)}{_at_least(m)}")
+            gains.append(f"{gained} on {numbers.subject(each)}{_likely(m)}")
     within = "every limit that decides" if advisory else f"every {'other ' if unmeasured else ''}limit"
-    text = " and ".join([*gains, f"stays within {within}"])
     if warned := [(each, m) for each, m in measurements if m.status == "warn"]:
         near = _others(warned[1:], "also near its limit" if len(warned) == 2 else "also near their limits")
-        text = f"comes near the limit on {_near(*warned[0])}{f'; {near}' if near else ''}. It {text}"
+        text = f"stays within {within}, but near one: {_near(*warned[0])}{f'; {near}' if near else ''}"
+        text += f". It {' and '.join(gains)}" if gains else ""
+    else:
+        text = " and ".join([*gains, f"stays within {within}"])
     return _sentences(f"{name} {text}", f"Not measured: {listed(unmeasured)}" if unmeasured else "")
 
 
 def _near(name: str, m: MeasurementReport) -> str:
-    """A loss that may reach the warning limit: ``general skills: it lost 8.6 % … (7.4 to 9.7)``."""
-    change, kind = numbers.change(m.change, m.unit), numbers.kind(m.unit)
-    lost = f"it {change}" if kind in ("drop", "loss") else change
-    of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
-    between = amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)
-    return f"{numbers.in_sentence(name)}: {lost}{of_base} ({between}), and {amounts.allowed(m.limits, m.unit)}"
+    """A loss near its limit: ``general skills lost 8.6 %, and a loss under 10 % is allowed``.
+
+    Its interval stands there where the estimate alone does not reach the warning limit.
+    """
+    lost = " " if numbers.kind(m.unit) in ("drop", "loss") and m.change else ": "
+    warn = m.limits.get("warn")
+    likely = "" if warn is not None and m.change is not None and m.change >= warn else _likely(m)
+    changed = f"{numbers.in_sentence(name)}{lost}{numbers.change(m.change, m.unit)}{likely}"
+    return f"{changed}, and {amounts.allowed(m.limits, m.unit)}"
 
 
 def _against_deployed(report: Report) -> list[str]:
@@ -298,39 +299,17 @@ def _advisory(report: Report) -> str:
     return text[0].upper() + text[1:]
 
 
-def _at_least(m: MeasurementReport) -> str:
-    """The lower bound of a gain: ``(at least 27.7)``; a loss is named as one."""
-    low = m.interval[0]
-    if low is None:
-        return ""
-    return f" (at least {100 * low:.1f})" if low >= 0 else f" ({amounts.beside(m.change, m.interval, m.unit)})"
-
-
 def _others(rest: Sequence[tuple[str, _Row]], what: str, why: Callable[[_Row], str] = lambda _: "") -> str:
     """The other measurements of one kind, each with a few words on ``why``."""
     named = [f"{numbers.in_sentence(name)}{f' ({words})' if (words := why(m)) else ''}" for name, m in rest]
     return f"{what}: {listed(named)}" if rest else ""
 
 
-def _moved(m: MeasurementReport) -> str:
-    """Both scores; of confidence, whose errors hold chance, the change."""
-    if numbers.kind(m.unit) == "ece":
-        return numbers.change(m.change, m.unit)
-    of_what = f" {numbers.risen(m.unit)}" if numbers.kind(m.unit) == "rise" else ""
-    return f"{numbers.scores(m.base, m.candidate, m.unit)}{of_what}"
-
-
-def _moved_from_deployed(part: IncumbentReport) -> str:
-    if numbers.kind(part.unit) == "ece":
-        return numbers.change(part.change, part.unit)
-    return numbers.scores(part.score, part.candidate, part.unit)
-
-
 def _too_few(m: MeasurementReport) -> str:
     """How many items there were of those that it needs, where that is what keeps it open."""
     if m.least_n is None or m.n >= m.least_n:
         return ""
-    return f"too few items: {numbers.count(m.n)} of {numbers.count(m.least_n)}"
+    return f"only {numbers.count(m.n)} test items; {numbers.count(m.least_n)} are needed"
 
 
 def _sentences(*parts: str) -> str:

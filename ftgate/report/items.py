@@ -99,12 +99,17 @@ class ItemRow(_ItemModel):
 
 
 def write_items(rows: Sequence[ItemRow], directory: Path) -> None:
-    """Write ``items.jsonl.gz`` into ``directory``, whole or not at all. The same rows give the same bytes."""
+    """Write ``items.jsonl.gz`` into ``directory``, whole or not at all."""
+    write_whole(directory / ITEMS, packed_items(rows))
+
+
+def packed_items(rows: Sequence[ItemRow]) -> bytes:
+    """The content of ``items.jsonl.gz``. The same rows give the same bytes."""
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0, filename="") as file:
         for row in rows:
             file.write(row.model_dump_json(exclude_defaults=True).encode() + b"\n")
-    write_whole(directory / ITEMS, packed.getvalue())
+    return packed.getvalue()
 
 
 def read_items(directory: Path) -> list[ItemRow]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +24,8 @@ from ftgate.report.recomputed import (
     rules_of,
     verdict_problems,
 )
-from ftgate.report.schema import SCHEMA_VERSION, MeasurementReport, Report, mapping, parse_report
+from ftgate.report.schema import DECIDE_AGAIN, SCHEMA_VERSION, MeasurementReport, Report, mapping, parse_report
+from ftgate.report.seal import seal_problems
 
 STOPPING = ("block", "inconclusive", "error")
 """Statuses of a measurement that gates, with which nothing is allowed."""
@@ -29,10 +33,6 @@ NOT_PROVEN = "not proven"
 """`provenance.weights` of a report from the logs of another program, where ftgate ran no control."""
 RULES: tuple[str, ...] = get_args(EvidenceSettings.model_fields["early_stopping"].annotation)
 """The rules by which a run may stop early."""
-
-
-DECIDE_AGAIN = "decide it again from its answers: ftgate decide FOLDER; or run `ftgate run` again"
-"""What to do about a report that no run wrote so."""
 
 
 def read_report(path: Path | str) -> Report:
@@ -51,7 +51,9 @@ def read_report(path: Path | str) -> Report:
             f"{path}: schema_version {report.schema_version!a}, and this ftgate reads {SCHEMA_VERSION}",
             hint="use the version of ftgate that wrote it, or decide it again: ftgate decide FOLDER",
         )
-    if problem := next(contradictions(report), ""):
+    file = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
+    document = json.loads(file.read_bytes().removeprefix(codecs.BOM_UTF8))
+    if problem := next(chain(contradictions(report), seal_problems(document, file.parent)), ""):
         raise ConfigurationError(
             f"{path}: {problem}: no run writes that, so the file is damaged or was edited",
             hint=DECIDE_AGAIN,

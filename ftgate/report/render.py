@@ -27,7 +27,7 @@ from ftgate.report import (
     numbers,
     tables,
 )
-from ftgate.report.advice.first_step import doer, first_step, more_steps
+from ftgate.report.advice.first_step import first_step, more_steps
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.cautions import cautions
 from ftgate.report.explanation import explanation
@@ -45,7 +45,6 @@ COMMENT_LIMIT = 60_000
 EXPENDABLE = (
     "slices",
     "coverage",
-    "improvements",
     "provenance",
     "calibration curve",
     "controls",
@@ -188,7 +187,6 @@ def _parts(report: Report) -> dict[str, Any]:
         "deployed": deployed.HEADING if deployed.compared(report) else "",
         "concerns": tables.concerns(report),
         "first_step": first_step(report, steps),
-        "doer": doer(report, steps),
         "may_merge": report.verdict == "allow",
         "more_steps": more_steps(report, steps),
         "hardest_hit": tables.hardest_hit(report),

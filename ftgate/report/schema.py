@@ -15,9 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ftgate.domain import Estimate, Finding, Slice, Tier
 from ftgate.errors import ConfigurationError
 from ftgate.files import remedy_for, write_whole
+from ftgate.report.seal import SEAL, seal_of
 from ftgate.verdict import SMOKE_TEST
 
 SCHEMA_VERSION = "1.0"
+DECIDE_AGAIN = "decide it again from its answers: ftgate decide FOLDER; or run `ftgate run` again"
+"""What to do about a report that no run wrote so."""
 Number = float | None
 """A number, or null for a missing one."""
 Count = Annotated[int, Field(ge=0)]
@@ -282,10 +285,11 @@ def plain(value: Any) -> Any:
     return number(value) if isinstance(value, float) else value
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write report.json atomically."""
-    text = json.dumps(plain(report.model_dump(mode="json")), indent=2, ensure_ascii=True)
-    write_whole(path, text + "\n")
+def write_report(report: Report, path: Path, items: bytes | None = None) -> None:
+    """Write report.json atomically, with its seal; ``items`` is the content of the file of items beside it."""
+    document = plain(report.model_dump(mode="json"))
+    document[SEAL] = seal_of(document, items)
+    write_whole(path, json.dumps(document, indent=2, ensure_ascii=True) + "\n")
 
 
 def parse_report(path: Path | str) -> Report:
@@ -304,10 +308,21 @@ def parse_report(path: Path | str) -> Report:
         raise ConfigurationError(f"{path}: {error.strerror}", hint=remedy_for(error)) from None
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            raise _not_json(path, str(first["ctx"]["error"])) from None
         where = ".".join(str(part) for part in first["loc"]) or "(top level)"
         raise ConfigurationError(
             f"{path}: {where}: {first['msg']}", hint="run `ftgate run` or `ftgate decide` again"
         ) from None
+
+
+def _not_json(path: Path, problem: str) -> ConfigurationError:
+    """That the file is no JSON, from where on, and what to do; ``problem`` is in the parser's words."""
+    what, _, place = problem.partition(" at line ")
+    line, _, column = place.partition(" column ")
+    ends = "the file was cut off: it ends here, in the middle of the report"
+    text = "the file is empty" if not path.stat().st_size else ends if what.startswith("EOF") else f"no JSON: {what}"
+    return ConfigurationError(f"{path}, line {line or 1}, column {column or 1}: {text}", hint=DECIDE_AGAIN)
 
 
 def _slice(part: Slice) -> SliceReport:

@@ -179,8 +179,16 @@ def _why(m: MeasurementReport) -> str:
 
 
 def flips(m: MeasurementReport, examples: Sequence[ExampleReport], most: int) -> list[Flip]:
-    """The first ``most`` examples, each with its scores as ``97 % → 8 %`` or ``right → wrong``."""
-    return [_flip(example, m) for example in examples[:most]]
+    """The first ``most`` examples, each with its scores as ``97 % → 8 %`` or ``right → wrong``.
+
+    Where the form of answers counts, which are all alike then, those come first in which the base was right.
+    """
+    shown = sorted(examples, key=_base_is_wrong) if numbers.kind(m.unit) == "rise" else examples
+    return [_flip(example, m) for example in shown[:most]]
+
+
+def _base_is_wrong(example: ExampleReport) -> bool:
+    return example.reference is None or example.base_answer.strip().lower() != example.reference.strip().lower()
 
 
 def _flip(example: ExampleReport, m: MeasurementReport) -> Flip:

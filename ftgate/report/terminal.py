@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ftgate.report import deployed, footnotes, numbers, tables
-from ftgate.report.advice.first_step import doer, first_step, more_steps
+from ftgate.report.advice.first_step import first_step, more_steps
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.cautions import cautions
 from ftgate.report.escape import plain_line
@@ -61,11 +61,15 @@ def print_report(report: Report, console: Console) -> None:
 
 def _print_steps(report: Report, console: Console) -> None:
     steps = next_steps(report)
-    if steps:
-        console.print(_text(f"What to do next, for the {doer(report, steps)}", console, "bold"))
-    for step in [first_step(report, steps), *more_steps(report, steps)]:
-        if step:
-            _print_point(step, console)
+    first = first_step(report, steps)
+    if first is None:
+        return
+    console.print(_text(first.heading, console, "bold"))
+    _print_point(first.action, console)
+    for detail in first.details:
+        _print_point(detail, console, indent=4)
+    for step in more_steps(report, steps):
+        _print_point(step, console)
 
 
 def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:
@@ -103,7 +107,7 @@ def _panel(report: Report, console: Console) -> Panel:
     style = STYLES[report.verdict]
     words = f"{numbers.SYMBOLS[numbers.outcome(report)]} {numbers.HEADLINES[numbers.outcome(report)]}"
     title = _text(f"{words}: {_shortened(report.name, 50)}", console, style)
-    lines = (f"What was lost: {lost(report)}", f"Why: {explanation(report)}")
+    lines = (f"Why: {explanation(report)}", f"What was lost: {lost(report)}")
     return Panel(
         _text("\n".join(plain_line(line, 600) for line in lines), console),
         title=title,

@@ -183,9 +183,13 @@ def brief(text: str, unit: str) -> str:
     return text.replace(" points", "").replace(" %", "").replace(" error", "") if directed else text
 
 
-def change_and_interval(value: Number, bounds: Bounds, unit: str) -> str:
-    """The change and its interval, without repeating unit and direction: ``lost 95.8 % (93.9 to 97.6)``."""
+def change_and_interval(value: Number, bounds: Bounds, unit: str, of_what: str = "") -> str:
+    """The change and its interval, without repeating unit and direction: ``lost 95.8 % (93.9 to 97.6)``.
+
+    ``of_what`` stands between them: what a share is a share of, where it is not the base's whole score.
+    """
     text, spread = change(value, unit), beside(value, bounds, unit)
+    text = f"{text} {of_what}" if of_what and NONE not in text and text != NO_CHANGE else text
     return text if NONE in (text, spread) or text == spread else f"{text} ({spread})"
 
 

@@ -43,11 +43,13 @@ GROUPS = (
             "ftgate/github/verify_report.py",
             "ftgate/github/match_reports.py",
             "ftgate/github/suite_check.py",
+            "ftgate/jobs/report_checks.py",
             "ftgate/report/recomputed.py",
             "ftgate/report/plausible.py",
         ),
         (
             "tests/unit/github/test_verify_report.py",
+            "tests/unit/jobs/test_checked_report.py",
             "tests/unit/github/test_match_reports.py",
             "tests/unit/github/test_suite_check.py",
             "tests/unit/report/test_contradictions.py",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.libraries import needs
 
 from ftgate.cli.demo import find_world
 from ftgate.gate.evaluate import evaluate
@@ -14,8 +15,7 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
-torch = pytest.importorskip("torch")
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_pictures")]
+pytestmark = [pytest.mark.engine, needs("torch"), pytest.mark.usefixtures("no_pictures")]
 
 
 def rounded(base: Path, folder: Path, bits: int) -> Path:

@@ -67,3 +67,41 @@ def test_no_texts_no_rows(embedder: HiddenStateEmbedder) -> None:
 def test_a_folder_without_layers_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="num_hidden_layers"):
         HiddenStateEmbedder(tmp_path)
+
+
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 4, "vocab_size": 64} | HEADS
+EXPERTS = {"num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+"""As many experts as layers, so that both are lists of four."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        *((kind, {"intermediate_size": 48}) for kind in ("llama", "gemma2", "phi3", "gpt_neox", "recurrent_gemma")),
+        *((kind, {"intermediate_size": 48} | EXPERTS) for kind in ("mixtral", "qwen3_moe", "jamba")),
+        *((kind, {}) for kind in ("gpt2", "bloom", "mpt", "mamba", "bert")),
+    ],
+)
+def test_layers_after_the_middle_are_dropped_and_change_nothing(
+    tmp_path: Path, kind: str, fields: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit what the whole model says of its middle layer, from fewer weights."""
+    import torch
+    from transformers import CONFIG_MAPPING, AutoModel
+
+    torch.manual_seed(0)
+    config = CONFIG_MAPPING[kind](**SMALL | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2} | fields)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    monkeypatch.setattr("ftgate.embeddings.hidden_states.load_tokenizer", lambda folder: None)
+    rows = [[5, 6, 7, 8, 9], [11, 12, 13]]
+    halved = HiddenStateEmbedder(tmp_path)
+    halved._load()
+    vectors, kept = halved._pool(rows), sum(weight.numel() for weight in halved._net.parameters())
+    halved.close()
+    monkeypatch.setattr(HiddenStateEmbedder, "_drop_later_layers", lambda self, net: None)
+    whole = HiddenStateEmbedder(tmp_path)
+    whole._load()
+    np.testing.assert_array_equal(vectors, whole._pool(rows))
+    assert kept < sum(weight.numel() for weight in whole._net.parameters())
+    whole.close()

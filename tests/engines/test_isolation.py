@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
+from support.libraries import COMPILED, needs
 
 from engines.tiny import TinyModels
 from ftgate.config.engine import EngineSettings
@@ -91,9 +92,9 @@ engine.require([Model("base", folder, "sha256:0")])
 def shown(load: str, *arguments: str) -> str:
     """What can be seen of the environment of a process that has loaded a model: by itself, the system, its children."""
     own = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ}
-    environment = {**own, **SECRETS, **KEPT, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**own, **SECRETS, **KEPT, **COMPILED, "PYTHONPATH": os.pathsep.join(sys.path)}
     script = [sys.executable, "-c", SCRIPT.replace("{load}", load), *arguments]
-    with tempfile.TemporaryDirectory() as folder:  # vLLM writes its cache where it is told to: here, below the folder
+    with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(script, capture_output=True, text=True, check=True, env=environment, cwd=folder)
     return done.stdout
 
@@ -123,14 +124,12 @@ def test_nothing_else_is_touched(environment: dict[str, str]) -> None:
     "load",
     [
         "from ftgate.engines.isolation import Isolation; Isolation().begin()",
-        pytest.param(LOAD.format(module="vllm.engine", engine="VllmEngine"), marks=pytest.mark.engine),
+        pytest.param(LOAD.format(module="vllm.engine", engine="VllmEngine"), marks=[pytest.mark.engine, needs("vllm")]),
         pytest.param(LOAD.format(module="transformers", engine="TransformersEngine"), marks=pytest.mark.engine),
     ],
     ids=["isolate", "vllm", "transformers"],
 )
 def test_a_process_that_holds_a_model_holds_no_credential(load: str, tiny: TinyModels) -> None:
-    if "vllm" in load:
-        pytest.importorskip("vllm")
     said = shown(load, str(tiny.base.path))
     assert not [value for value in SECRETS.values() if value in said]
     assert said.count("TOKENIZERS_PARALLELISM") == 3

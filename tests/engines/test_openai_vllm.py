@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.libraries import needs
 from support.vllm_server import Serving, serve
 
 from ftgate.cli.demo import find_world
@@ -21,8 +22,7 @@ from ftgate.errors import EngineError
 from ftgate.judge.grading import Judge
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, judge_messages
 
-pytest.importorskip("vllm")
-pytestmark = [pytest.mark.engine, pytest.mark.server]
+pytestmark = [pytest.mark.engine, pytest.mark.server, needs("vllm")]
 
 TOLERANCE = 1e-3
 SERVED = "tiny-judge"

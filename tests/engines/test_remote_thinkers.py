@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.libraries import needs
 from support.vllm_server import Serving, serve
 
 from ftgate.errors import FtgateError
@@ -19,8 +20,7 @@ from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 from ftgate.scoring.trace import final_answer
 
-pytest.importorskip("vllm")
-pytestmark = [pytest.mark.engine, pytest.mark.server, pytest.mark.usefixtures("no_pictures")]
+pytestmark = [pytest.mark.engine, pytest.mark.server, needs("vllm"), pytest.mark.usefixtures("no_pictures")]
 
 THINKERS = Path(__file__).parents[2] / "examples" / "thinkers"
 CANDIDATES = ("steady", "stopped", "endless")

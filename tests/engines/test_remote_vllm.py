@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.libraries import needs
 from support.vllm_server import Serving, serve
 
 from ftgate.cli.demo import find_world
@@ -16,8 +17,7 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
-pytest.importorskip("vllm")
-pytestmark = [pytest.mark.engine, pytest.mark.server, pytest.mark.usefixtures("no_pictures")]
+pytestmark = [pytest.mark.engine, pytest.mark.server, needs("vllm"), pytest.mark.usefixtures("no_pictures")]
 
 CANDIDATES = ("careful", "forgetful")
 OPTIONS = {"--served-model-name": "base", "--max-model-len": "384", "--max-loras": "3", "--max-lora-rank": "16"}

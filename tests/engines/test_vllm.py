@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from safetensors.torch import load_file
 
 from engines.tiny import TinyModels, choices, make_llama, make_tokenizer, model_at, question
 from ftgate.config.engine import EngineSettings
@@ -334,6 +333,8 @@ def in_force(engine: VllmEngine, model: Model) -> str:
 
 def on_disk(model: Model) -> str:
     """SHA-256 of the embeddings in the model's folder."""
+    from safetensors.torch import load_file
+
     held = load_file(model.path / "model.safetensors")["model.embed_tokens.weight"]
     return hashlib.sha256(held.float().numpy().tobytes()).hexdigest()
 

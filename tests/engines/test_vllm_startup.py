@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from engines.tiny import TinyModels
+from engines.test_vllm import answers
+from engines.tiny import TinyModels, choices
 from ftgate.config.engine import EngineSettings
+from ftgate.engines.base import Ask
 from ftgate.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -212,3 +214,26 @@ def test_on_a_cpu_one_collection_frees_what_the_last_engine_held(tiny: TinyModel
     command = [sys.executable, "-c", COLLECTIONS, str(tiny.base.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "1", "0"]
+
+
+def test_on_a_cpu_an_engine_that_is_closed_beside_another_leaves_no_weights_and_no_cache(
+    vllm_engine: VllmEngine, tiny: TinyModels, settings: EngineSettings, tmp_path: Path
+) -> None:
+    """Its object stays until all are closed; many candidates with weights of their own would fill the memory."""
+    from ftgate.engines.vllm import startup
+    from ftgate.engines.vllm.engine import VllmEngine
+
+    if not startup.on_cpu():
+        pytest.skip("a GPU build of vLLM")
+    asks = [Ask(model, q) for q in choices(4) for model in (tiny.base, tiny.full)]
+    before = answers(vllm_engine, asks)
+    engine = VllmEngine(settings, log_path=tmp_path / "engine.log")
+    engine.require([tiny.full])
+    assert answers(engine, asks[1::2]) == before[1::2]
+    (running,) = engine._running.values()
+    runner = running.llm.llm_engine.engine_core.engine_core.model_executor.driver_worker.worker.model_runner
+    tensors = [*runner.model.parameters(), *runner.kv_caches]
+    assert sum(tensor.untyped_storage().nbytes() for tensor in tensors) > startup.CPU_KV_BYTES
+    engine.close()
+    assert sum(tensor.untyped_storage().nbytes() for tensor in tensors) == 0
+    assert answers(vllm_engine, asks) == before, "the other one goes on"

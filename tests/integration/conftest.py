@@ -25,8 +25,8 @@ from ftgate.report.schema import Report, parse_report, write_report
 def _no_report_of_a_run_contradicts_itself() -> Iterator[None]:
     """Whatever a run or a second decision writes, in any of these tests, is read as it stands, under its policy."""
 
-    def checked(report: Report, path: Path) -> None:
-        write_report(report, path)
+    def checked(report: Report, path: Path, items: bytes | None = None) -> None:
+        write_report(report, path, items)
         assert list(contradictions(parse_report(path))) == []
         checked_report(path)
 

@@ -19,9 +19,9 @@ from ftgate.engines.chat_template import chat_of
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, ControlError, EngineError, FtgateError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.github.verify_report import inconsistencies
 from ftgate.jobs.incumbent import LastAllowed
 from ftgate.jobs.prepare import load_all
+from ftgate.jobs.report_checks import departures
 from ftgate.planning.inputs import plan_run
 from ftgate.planning.view import print_plan
 from ftgate.preflight.check import preflight
@@ -95,7 +95,7 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
     assert report.provenance["incumbent"]["reference"] == "models/deployed"
     again = decide_again(deployed.root / "out", None, deployed.root / "again", SilentProgress())
     assert without_clocks(again) == without_clocks(report)
-    assert list(inconsistencies(report, read_policy(deployed.policy_path))) == []
+    assert list(departures(report, read_policy(deployed.policy_path))) == []
 
 
 def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> None:
@@ -270,7 +270,7 @@ def test_a_tier_counts_against_the_incumbent_too(deployed: World) -> None:
         deployed.save()
         report, _ = gate(deployed, script(CAREFUL, incumbent=BETTER), tier)
         assert (report.verdict, against(report)["forgetting"]) == (verdict, "block"), report.reasons
-        assert list(inconsistencies(report, read_policy(deployed.policy_path))) == []
+        assert list(departures(report, read_policy(deployed.policy_path))) == []
         comment = (deployed.root / tier / "comment.md").read_text(encoding="utf-8")
         assert ("In the policy, general skills is supporting: that holds instead of blocking." in comment) is (
             tier == "supporting"

@@ -24,8 +24,9 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.github.audit.history import verify_candidate
 from ftgate.github.audit.ledger_branch import read_ledger
 from ftgate.github.publish import publish_results
-from ftgate.github.verify_report import DecideAgain, inconsistencies
+from ftgate.github.verify_report import DecideAgain
 from ftgate.jobs.prepare import load_job
+from ftgate.jobs.report_checks import departures
 from ftgate.planning.compare import compare_reports
 from ftgate.planning.compare_view import print_comparison
 from ftgate.progress import SilentProgress
@@ -205,11 +206,11 @@ def test_a_slice_that_is_lost_blocks_and_the_report_can_be_verified(sliced: Worl
     assert report.measurements["forgetting"].interval[0] < 0.10, "the whole alone would not block"
     assert "on the slice `skill0` of general skills" in (sliced.root / "out" / "comment.md").read_text(encoding="utf-8")
     policy = read_policy(sliced.policy_path)
-    assert list(inconsistencies(report, policy)) == []
+    assert list(departures(report, policy)) == []
     again = decide_again(sliced.root / "out", None, sliced.root / "again", SilentProgress())
     assert again.measurements == report.measurements
     report.measurements["forgetting"].slices.pop(0)
-    assert any("lacks the slices skill0" in problem for problem in inconsistencies(report, policy))
+    assert any("lacks the slices skill0" in problem for problem in departures(report, policy))
 
 
 def test_a_slice_that_is_kept_passes_after_all_planned_items(sliced: World) -> None:
@@ -234,7 +235,7 @@ def test_a_slice_that_the_candidate_was_trained_on_is_said_not_to_gate(sliced: W
     (part,) = (part for part in forgetting.slices if part.name == "rare")
     assert (part.n, part.interval, part.limit) == (0, None, 0.05)
     assert any(note.startswith("the slice rare does not gate: with 0 items") for note in forgetting.details["notes"])
-    assert list(inconsistencies(report, read_policy(sliced.policy_path))) == []
+    assert list(departures(report, read_policy(sliced.policy_path))) == []
 
 
 def test_plan_and_check_say_what_a_slice_can_show(sliced: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -524,6 +524,27 @@ def test_a_cache_too_small_for_one_prompt_is_named_on_a_cpu(
     assert document["memory"]["adapter"] == slots * adapter["parameters"] * 4 * 8 // adapter["rank"]
 
 
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        ({"tensor_parallel_size": 3}, "tensor_parallel_size 3 does not divide its"),
+        ({"pipeline_parallel_size": 2}, "pipeline_parallel_size is 2, which vLLM does not do on a CPU"),
+    ],
+)
+def test_what_vllm_cannot_split_on_a_cpu_is_refused_before_a_start(
+    knobs: dict[str, int],
+    words: str,
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ftgate.preflight.fit.on_cpu", lambda: True)
+    world.policy["engine"] = {"kind": "vllm", "max_model_len": 256, **knobs}
+    world.policy["judge"]["engine"] = {"kind": "scripted"}
+    messages = [problem["message"] for problem in found(world, capsys)["problems"]]
+    assert [words in message for message in messages].count(True) == 1, messages
+
+
 def test_no_tokenizer_that_can_be_read_is_a_note(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     (world.root / "models" / "base" / "tokenizer.json").write_text("{}")
     document = found(world, capsys)

@@ -122,6 +122,32 @@ def test_a_replica_that_is_killed_is_replaced_and_nothing_is_lost(cluster: Any, 
 
 
 @pytest.mark.usefixtures("scripted")
+def test_a_replica_that_is_killed_before_it_is_asked_anything_is_replaced(cluster: Any, tmp_path: Path) -> None:
+    engine = engine_on(cluster, tmp_path)
+    engine.needs_swap([BOT])
+    ray.kill(engine._replicas[0].actor)
+    info = engine.info()
+    ray.kill(engine._replicas[0].actor)
+    assert engine.needs_swap([BOT]) is False
+    engine.require([BOT])
+    ray.kill(engine._replicas[0].actor)
+    assert len(engine.probe(BOT, [])) == 1
+    assert engine.info() == info
+    assert sorted(index for index, _ in engine.ask(asks(50))) == sorted(range(50))
+    engine.close()
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_machine_without_room_for_the_judges_replicas_says_so_at_once(cluster: Any, tmp_path: Path) -> None:
+    ray.init(address=cluster.address, log_to_driver=False)  # in place of this machine's own, which has many processors
+    judge, models = (RayEngine(EngineSettings(replicas=2), log_path=tmp_path / "ray.log") for _ in range(2))
+    judge.info()
+    with pytest.raises(EngineError, match="2 need 2 processors, and 0 are free"):
+        models.info()
+    judge.close()
+
+
+@pytest.mark.usefixtures("scripted")
 def test_a_node_that_goes_takes_nothing_with_it(cluster: Any, tmp_path: Path) -> None:
     engine = engine_on(cluster, tmp_path)
     engine.require([BOT])

@@ -20,9 +20,10 @@ from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError, EngineError, FtgateError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.github.verify_report import inconsistencies, manifest_mismatches
+from ftgate.github.verify_report import manifest_mismatches
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import load_job
+from ftgate.jobs.report_checks import departures
 from ftgate.progress import SilentProgress
 from ftgate.report.reading import read_report
 from ftgate.report.schema import Report
@@ -148,7 +149,7 @@ def test_a_deployed_model_behind_the_server_is_compared_too(deployed: World, ser
     again = decide_again(deployed.root / "out", None, deployed.root / "again", SilentProgress())
     assert (again.verdict, again.measurements) == ("block", report.measurements)
     assert len(server.asked) == asked
-    assert not list(inconsistencies(report, read_policy(deployed.policy_path)))
+    assert not list(departures(report, read_policy(deployed.policy_path)))
 
 
 def test_a_server_answers_for_a_deployed_model_only_where_the_policy_accepts_unproven_weights(deployed: World) -> None:
@@ -424,10 +425,10 @@ def test_a_report_is_believed_without_digests_only_where_the_manifest_names_an_e
     policy = read_policy(world.policy_path)
     job = load_job(world.policy_path, world.manifest_path)
     manifest = read_manifest(world.manifest_path)
-    assert list(inconsistencies(report, policy)) == []
+    assert list(departures(report, policy)) == []
     assert list(manifest_mismatches(report, manifest, job.manifest_sha256)) == []
     raised = report.model_copy(update={"verdict": "allow"})
-    assert "it says allow, but its measurements give hold" in list(inconsistencies(raised, policy))
+    assert "it says allow, but its measurements give hold" in list(departures(raised, policy))
     files = manifest.model_copy(update={"candidate": manifest.candidate.model_copy(update={"source": "models/bot"})})
     assert any("as 'endpoint'" in p for p in manifest_mismatches(report, files, job.manifest_sha256))
 

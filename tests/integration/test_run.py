@@ -18,8 +18,8 @@ from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError, StoreError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.github.verify_report import inconsistencies
 from ftgate.jobs.prepare import load_job
+from ftgate.jobs.report_checks import departures
 from ftgate.progress import SilentProgress
 from ftgate.report import render
 from ftgate.report.advice.next_steps import next_steps
@@ -101,7 +101,7 @@ def test_a_base_with_nothing_to_lose_holds_no_candidate(
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)
     policy = read_policy(world.policy_path)
-    assert list(inconsistencies(report, policy)) == []
+    assert list(departures(report, policy)) == []
 
 
 @pytest.mark.parametrize(("rejected", "status"), [(True, "inconclusive"), (False, "not_applicable")])
@@ -133,7 +133,7 @@ def test_a_scorer_that_rejects_right_answers_allows_no_ruined_candidate(
         assert any("use a scorer that fits the answers" in step.lower() for step in next_steps(report))
     else:
         assert report.reasons[1].startswith("not measured: general skills: nothing to lose: ")
-    assert list(inconsistencies(report, read_policy(world.policy_path))) == []
+    assert list(departures(report, read_policy(world.policy_path))) == []
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)
 

@@ -21,8 +21,8 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, DatasetError
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.gate.label_sample import sample_answers
-from ftgate.github.verify_report import inconsistencies
 from ftgate.jobs.prepare import load_job
+from ftgate.jobs.report_checks import departures
 from ftgate.judge.labels import write_labels
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
@@ -141,7 +141,7 @@ def test_against_the_deployed_model_too_each_rise_has_its_own_limit(both: World,
     assert safety.incumbent is not None
     assert (safety.status, safety.incumbent.status) == (status, status)
     assert (safety.incumbent.unit, safety.incumbent.limit) == ("rise in over-refusal", 0.10)
-    assert list(inconsistencies(report, read_policy(both.policy_path))) == []
+    assert list(departures(report, read_policy(both.policy_path))) == []
 
 
 def test_peoples_grades_of_other_answers_say_nothing_of_refusals(both: World) -> None:
@@ -183,7 +183,7 @@ def test_the_report_shows_labels_agreement_and_areas(both: World) -> None:
     assert "40.0 points more" in comment
     assert "must_refuse: fraud" in (out / "report.html").read_text(encoding="utf-8")
     advice = [step for step in comment.splitlines() if "mix refusals of harmful requests" in step.lower()]
-    assert [line.startswith("**What to do next, for the author:** ") for line in advice] == [True, False]
+    assert [line.startswith("**What to do next (author):** ") for line in advice] == [True, False]
     assert advice[1].endswith("Even harmless data can remove refusals (Qi et al. 2023).")
 
 

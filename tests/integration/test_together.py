@@ -230,6 +230,20 @@ def test_a_candidate_that_cannot_be_prepared_is_told_and_the_others_are_judged(
     assert "1 of 2 may merge: modest." in " ".join(printed.out.split())
 
 
+def test_a_folder_that_cannot_be_used_costs_the_others_nothing(
+    world: World, manifests: list[Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Engines(monkeypatch)
+    monkeypatch.chdir(world.root)
+    (world.root / "out" / "careful" / "report.json").mkdir(parents=True)
+    given = [word for path in manifests for word in ("--manifest", path.name)]
+    assert leave("run", "--policy", "ftgate.yml", *given) == ExitCode.GATE_FAILED
+    printed = capfd.readouterr()
+    assert "report.json" in printed.err
+    assert "careful: no verdict, see the error above" in printed.out
+    assert all(Path("out", name, "report.json").is_file() for name in ("forgetful", "modest"))
+
+
 def leave(*arguments: str) -> int:
     with pytest.raises(SystemExit) as left:
         main(list(arguments))
@@ -309,6 +323,14 @@ def test_candidates_without_files_are_compared_under_one_policy(
             "--out is given 2 times for 3 candidates",
         ),
         (("--manifest", "careful.yaml", "--out", "x", "--out", "y"), "--out is given 2 times for one candidate"),
+        (
+            ("--manifest", "careful.yaml", "--manifest", "modest.yaml", "--out", "out", "--out", "models/../out"),
+            "would write into",
+        ),
+        (
+            ("--base", "models/base", "--base", "models/other", "--candidate", "models/careful"),
+            "--base is given 2 times",
+        ),
     ],
 )
 @pytest.mark.usefixtures("scripted", "manifests")

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from benchmarks.peers import suites
-from benchmarks.peers.__main__ import BARE, OURS, PEERS, SECOND_OF_OURS, Measured, table
+from benchmarks.peers.__main__ import BARE, OURS, PEERS, SECOND_OF_OURS, table
 from benchmarks.peers.judge_script import FORM, RUBRIC
+from benchmarks.peers.programs import Measured
 from benchmarks.peers.requests import Usage
 from ftgate.cli.demo import find_world
 from ftgate.config.policy import read_policy

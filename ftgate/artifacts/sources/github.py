@@ -9,9 +9,9 @@ from typing import Any
 
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, missing
 from ftgate.artifacts.sources.http import HttpClient
+from ftgate.config.server_address import api_address
 from ftgate.errors import ArtifactError
 
-_API = "https://api.github.com"
 _CDN = ("*.githubusercontent.com", "*.blob.core.windows.net")
 """Hosts from which github.com serves release assets and artifacts."""
 _TOKEN_VARIABLES = ("FTGATE_GITHUB_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
@@ -23,13 +23,13 @@ _CREDENTIALS_HINT = (
 
 
 class GitHubSource:
-    """All assets of a release, one asset, or the zip of an Actions artifact. GITHUB_API_URL names another server."""
+    """All assets of a release, one asset, or the zip of an Actions artifact, of the environment's GitHub."""
 
     fixed = False
 
     def __init__(self, request: Request) -> None:
         self._reference = request.reference.text
-        self.origin = (os.environ.get("GITHUB_API_URL") or _API).rstrip("/")
+        self.origin = api_address(os.environ)
         self._http = HttpClient(self.origin, (*_CDN, *request.redirect_hosts), _CREDENTIALS_HINT)
         match request.reference.parts:
             case [owner, repository, "releases", tag, *asset] if len(asset) <= 1:

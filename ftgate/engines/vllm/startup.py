@@ -313,7 +313,7 @@ def _tune_for_cpu() -> None:
 
 
 def stop(llm: Any) -> None:
-    """Shut an engine down; in-process engines are freed together when the last one closes."""
+    """Shut an engine down. In-process engines are freed together when the last one closes, their tensors at once."""
     global _open
     if not runs_in_process():
         llm.llm_engine.engine_core.shutdown()
@@ -328,6 +328,20 @@ def stop(llm: Any) -> None:
         gc.unfreeze()
         if _frozen_before:
             gc.freeze()
+    else:
+        _free_tensors(llm)
+
+
+def _free_tensors(llm: Any) -> None:
+    """Give back the memory of an engine's weights and cache while the engine itself has to stay (``_in_process``).
+
+    Not of its buffers: vLLM shares those of rotary embeddings between engines.
+    """
+    runner = llm.llm_engine.engine_core.engine_core.model_executor.driver_worker.worker.model_runner
+    for tensor in (*runner.model.parameters(), *runner.kv_caches):
+        storage = tensor.untyped_storage()
+        if storage.resizable():
+            storage.resize_(0)
 
 
 def runs_in_process() -> bool:

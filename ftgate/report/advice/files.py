@@ -10,6 +10,8 @@ from ftgate.report.escape import as_code
 from ftgate.report.schema import Report, mapping
 
 LONGEST = 80
+MOST_SHOWN = 30
+"""Characters of a path in a sentence: a longer one would break in the middle of a word on a phone."""
 OF_MEASUREMENT = ("min_gain", "n", "n_max", "max_tokens", "form: sampled")
 """Fields of a measurement's section of the policy that advice names."""
 OF_POLICY = ("engine.dtype", "incumbent.block_drop", "judge")
@@ -33,16 +35,25 @@ class ReadersFiles:
         if self.policy:
             step = _FIELD.sub(self._field, step, count=1)
         if self.manifest:
-            step = step.replace("the manifest", f"the manifest ({as_code(self.manifest)})", 1)
+            step = step.replace("the manifest", f"the manifest ({path_as_code(self.manifest)})", 1)
         if not self.suite:
             return step
-        return _SUITE.sub(lambda match: f"{match[0]} ({as_code(self.suite)})", step, count=1)
+        return _SUITE.sub(lambda match: f"{match[0]} ({path_as_code(self.suite)})", step, count=1)
 
     def _field(self, match: re.Match[str]) -> str:
         field = match[0].strip("`")
         # What has no suite asks nothing of its own: its fields are those of the measurements that do.
         whole = field if field in OF_POLICY or not self.suite else f"measurements.{self.name}.{field}"
-        return f"{as_code(whole)} in {as_code(self.policy)}"
+        return f"{as_code(whole)} in {path_as_code(self.policy)}"
+
+
+def path_as_code(path: str) -> str:
+    """``path`` as code; of a long one its last folders and its name: ``…/manifests/support-bot.yaml``."""
+    shown, parts = path, path.split("/")
+    while len(shown) > MOST_SHOWN and len(parts) > 1:
+        parts = parts[1:]
+        shown = "/".join(["…", *parts])
+    return as_code(shown)
 
 
 def files_of(report: Report, name: str) -> ReadersFiles:

@@ -5,23 +5,18 @@ Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ftgate.measurements.registry import kind_of
 from ftgate.report import deployed, numbers
 from ftgate.report.advice.files import ReadersFiles, files_of
 from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.advice.undecided import copy_hint, what_settles
-from ftgate.report.explanation import listed
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.tables import by_weight
 from ftgate.scoring import amounts
 
 MOST = 4
 """The largest number of suggestions for one measurement."""
-MOST_NAMED = 2
-"""Of the checks that are not met."""
 
 
 def next_steps(report: Report) -> list[str]:
@@ -47,31 +42,12 @@ def next_steps(report: Report) -> list[str]:
             steps.setdefault(key, spoken if name == leading else _about(name, spoken))
     for step in deployed.steps(report):
         steps.setdefault(step, files_of(report, "").speak(step))
-    return list(steps.values()) or _all_passed(report, gating)
+    return list(steps.values())
 
 
 def _about(name: str, step: str) -> str:
     """A step on another measurement than that which decided, with its title."""
     return f"{numbers.title(name)}: {step[0].lower()}{step[1:]}"
-
-
-def _all_passed(report: Report, gating: Mapping[str, MeasurementReport]) -> list[str]:
-    if report.verdict != "allow":
-        return []
-    some = "that gates " if len(gating) < len(report.measurements) else ""
-    some += "that applies " if any(m.status == "not_applicable" for m in gating.values()) else ""
-    passed = f"every measurement {some.replace('gates that', 'gates and')}passed"
-    unmet = sum(entry.ok is False for entry in report.checklist)
-    if not unmet:
-        return [f"Merge: nothing is left to do, {passed}."]
-    one = unmet == 1
-    checks = "1 check on the test itself is" if one else f"{numbers.count(unmet)} checks on the test itself are"
-    named = [f"“{entry.item.rstrip('.')}”" for entry in report.checklist if entry.ok is False]
-    which = f": {listed(named)}" if unmet <= MOST_NAMED else ""
-    return [
-        f"Merge: {passed}. {checks} not met, which does not change the verdict{which}. Read about "
-        f"{'it' if one else 'them'} below the table before you rely on the numbers."
-    ]
 
 
 def _steps(name: str, m: MeasurementReport, recipe: Recipe, files: ReadersFiles, *, costly: bool) -> list[str]:

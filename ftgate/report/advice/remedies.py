@@ -19,6 +19,12 @@ from ftgate.report.schema import MeasurementReport, SliceReport, mapping
 SMALLEST_SLICE = 20
 HARDLY = 0.02
 """Up to this share of scores that changed, training hardly moved the model."""
+OF_CONTAMINATION = ("contaminated items", "clean and contaminated items")
+"""Slices that are no kind of query."""
+LONGEST_KIND = 40
+"""Characters of a tag that fits into a sentence."""
+MOST_KINDS = 3
+"""Of the queries that were lost, so many are named."""
 CLEAR_GAP = 0.01
 """A model is called over- or underconfident if mean confidence minus accuracy exceeds this."""
 
@@ -43,13 +49,13 @@ def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
 
 def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against a drop on unusual queries: more of them in the training data, and less overtraining."""
-    queries = "of the kinds that this suite asks"
-    if m.regressed if m.clearly_worse is None else m.clearly_worse:
-        queries = "of the kinds that got worse"
-    steps = [
-        f"Add new queries {queries} to the training data (not the test items themselves): ambiguous, multi-intent and "
-        "oddly formatted ones."
-    ]
+    worse = m.regressed if m.clearly_worse is None else m.clearly_worse
+    which, why = "like those that were lost" if worse else "of the kinds that this suite asks", ""
+    if kinds := _lost_kinds(m):
+        which = f"of the kinds that were lost ({listed([as_code(name) for name in kinds])})"
+    else:
+        why = ", such as ambiguous, multi-intent and oddly formatted ones"
+    steps = [f"Add training queries {which}: new ones{why}, not the test items themselves."]
     worst = _worst(m)
     if worst is not None:
         steps.append(
@@ -63,7 +69,7 @@ def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against miscalibration: fit a temperature, then train with less of what causes overconfidence."""
     gap, best = _overconfidence(m), _best_temperature(m)
     smoothing = recipe.training.get("label_smoothing")
-    only = "The answers stay as they are, and nothing is trained again; of an adapter merge it first."
+    only = "The answers stay as they are; merge an adapter first."
     if gap is not None and gap < -CLEAR_GAP:
         size = numbers.points(-gap, signed=False)
         steps = [f"{_divide('below 1', best)}: it is underconfident by {size} on average. {only}"]
@@ -94,8 +100,9 @@ def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against malformed answers: the ends of training rows, the chat template, then less training."""
     if "cut" in m.unit:
         steps = [
-            "Check that every training row ends with the end-of-turn token, and that the loss is computed on that "
-            "token: a model that never saw an answer end does not end one.",
+            "Teach it to stop. End every training row with the end-of-turn token, and train on that token too: a model "
+            "that never saw an answer end does not end one. Many trainers mask that token, which leaves it out of the "
+            "loss.",
             f"Raise {_token_limit(m)} if the longer answers are wanted.",
         ]
     else:
@@ -103,8 +110,8 @@ def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
         steps = []
         if other or not stock:
             steps.append(
-                "Read the answers that are listed as worse, then check that training used the base's chat template and "
-                "tokenizer, and that its rows hold the text that they should."
+                "Check that training used the base's chat template and tokenizer: read the answers that are listed as "
+                "worse, and then whether the training rows hold the text that they should."
             )
         if stock > other:
             steps.insert(0, f"{REPLAY}: it answers nearly everything with a few labels.")
@@ -117,8 +124,8 @@ def safety(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against lost refusals: safety data among the training data, then less change. Against new ones: harmless rows."""
     if "over-refusal" in m.unit:
         return [
-            "Look through the training data for replies that decline ordinary requests, and mix in answered requests "
-            "that only sound harmful."
+            "Mix answered requests that only sound harmful into the training data: look through it for replies that "
+            "decline ordinary requests, too."
         ]
     steps = [
         "Mix refusals of harmful requests into the training data: a few hundred are often enough. Do not train on the "
@@ -160,15 +167,17 @@ def _look_at_data(m: MeasurementReport, recipe: Recipe, *, worse: bool, costly: 
     if worse:
         diverged = "" if loss_sentence or recipe.diverged else ", and that training did not diverge"
         return (
-            "Look at the items that flipped, and check that labels and chat template of the training data match the "
-            f"held-out suite{diverged}: the candidate does the task worse than the base.{loss_sentence}"
+            "Check that labels and chat template of the training data match the held-out "
+            f"suite{diverged}: the candidate does the task worse than the base. Look at the items that "
+            f"flipped.{loss_sentence}"
         )
-    asks = ["that the training data covers the task and has the format of the suite"]
-    asks += [] if "loss_last" in recipe.training else ["that the loss fell"]
+    asks = [] if "loss_last" in recipe.training else ["that the loss fell"]
     settings = {"the learning rate": recipe.learning_rate, "the number of steps": recipe.epochs}
     unknown = [name for name, value in settings.items() if value is None and not costly]
     asks += [f"that {' and '.join(unknown)} were not too low"] if unknown else []
-    return f"Check {listed(asks)}{_hardly_moved(m)}.{loss_sentence}"
+    why = "; ".join(filter(None, [f"check also {listed(asks)}" if asks else "", _hardly_moved(m)]))
+    check = "Check that the training data covers the task, in the format of the suite"
+    return f"{check}{why and f': {why}'}.{loss_sentence}"
 
 
 def _hardly_moved(m: MeasurementReport) -> str:
@@ -176,7 +185,7 @@ def _hardly_moved(m: MeasurementReport) -> str:
     changed = m.regressed + m.improved
     if m.clearly_worse is None or not m.n or changed > HARDLY * m.n:  # older reports do not count
         return ""
-    return f": training hardly moved it, as only {numbers.count(changed)} of {numbers.count(m.n)} scores changed at all"
+    return f"training hardly moved it, as only {numbers.count(changed)} of {numbers.count(m.n)} scores changed at all"
 
 
 def _token_limit(m: MeasurementReport) -> str:
@@ -208,6 +217,16 @@ def _worst(m: MeasurementReport) -> SliceReport | None:
     return next((s for s in tags if s.name == named), max(tags, key=lambda s: s.change or 0.0, default=None))
 
 
+def _lost_kinds(m: MeasurementReport) -> list[str]:
+    """The tags of the queries that lost most, most first; none that is small, a decile or a topic of similar ones."""
+    tags = [s for s in m.slices if (s.change or 0) > 0 and s.n >= SMALLEST_SLICE and not _by_distance(s)]
+    named = [s for s in tags if not s.name.startswith("topic ") and s.name not in OF_CONTAMINATION]
+    named = [s for s in named if len(s.name) <= LONGEST_KIND]
+    limit = m.limits.get("block", 0.0)
+    beyond = [s for s in named if (s.change or 0.0) > limit]
+    return [s.name for s in sorted(beyond or named, key=lambda s: -(s.change or 0.0))][:MOST_KINDS]
+
+
 def _by_distance(part: SliceReport) -> bool:
     return part.name == "head" or part.name.startswith("distance decile")
 
@@ -215,8 +234,8 @@ def _by_distance(part: SliceReport) -> bool:
 def _divide(side: str, best: str) -> str:
     """How a temperature gets into the weights: logits are linear in the output layer."""
     return (
-        f"Fit a temperature on data that is not in this test{best or (f' (expect one {side})' if side else '')}, and "
-        "divide the weights of the output layer, `lm_head`, by it"
+        f"No retraining needed. Fit a temperature{best or (f' (expect one {side})' if side else '')} on other data "
+        "than this test, and divide the output layer (`lm_head`) by it"
     )
 
 

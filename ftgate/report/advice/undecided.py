@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ftgate.measurements.tools import NO_RIGHT_CALLS
 from ftgate.report import numbers
-from ftgate.report.advice.files import ReadersFiles
+from ftgate.report.advice.files import ReadersFiles, path_as_code
 from ftgate.report.advice.recipe import Recipe
-from ftgate.report.escape import as_code
 from ftgate.report.explanation import straddles
 from ftgate.report.schema import MeasurementReport
 
@@ -26,12 +25,12 @@ _BY_REASON = {
     "contaminated ones": "Replace the contaminated items, which the report lists, by held-out ones",
     "items failed": "Solve the failure that the reason quotes: the next run asks only for the missing answers",
     "have no score": "Look at the item that the reason quotes: it has no answer, no grade, or an undecided check",
-    "no query is in the tail": "Tag edge cases in the suite (`ambiguous`, `multi_intent`, `unusual_format`), or name "
+    "no query is in the tail": "Tag edge cases (`ambiguous`, `multi_intent`, `unusual_format`) in the suite, or name "
     "`training_data` in the manifest",
     "on the option letters": "Set `form: sampled`, or put examples of the format into the prompts: the model does not "
     "answer by letter",
-    "are incoherent (the base's": "Read these answers in the page (safety, `must_refuse`): if they are broken, mix "
-    "general instruction data into the training data; if the judge misreads short refusals, use a stronger one",
+    "are incoherent (the base's": "Read the incoherent answers in the page (safety, `must_refuse`): if broken, "
+    "mix general instruction data into the training data; if the judge misreads short refusals, use a stronger one",
     "too few to resample": "Add rows from other clusters: more rows from the same ones do not help",
     _TOO_CLOSE: "Change the candidate, or the limit if it is not what you meant: more items will not settle it",
 }
@@ -40,8 +39,17 @@ _BY_REASON = {
 
 def what_settles(m: MeasurementReport, files: ReadersFiles) -> str:
     """One sentence on what to do about the fact that keeps ``m`` undecided."""
-    unknown = f"Solve this first, as it stays undecided until then: {m.reason.rstrip('.')}"
-    return f"{_step(m, files) or unknown}."
+    unknown = f"Solve what keeps it undecided: {m.reason.rstrip('.')}"
+    return f"{_other_than_items(m) or _more_items(m, files) or unknown}."
+
+
+def items_needed(m: MeasurementReport) -> tuple[int, int] | None:
+    """How many items, or rows, there were, and how many settle it; None where their number is not known or no help."""
+    had = m.n if m.rows is None else m.rows
+    needed = m.needed_n if m.needed_n and m.needed_n > had else None
+    if needed is None and m.least_n is not None and had < m.least_n:
+        needed = m.least_n
+    return None if needed is None or _other_than_items(m) else (had, needed)
 
 
 def copy_hint(m: MeasurementReport, recipe: Recipe) -> str:
@@ -60,7 +68,8 @@ def copy_hint(m: MeasurementReport, recipe: Recipe) -> str:
     return f"{advice}, if the candidate is a quantised or converted copy of the base: only {few}."
 
 
-def _step(m: MeasurementReport, files: ReadersFiles) -> str:
+def _other_than_items(m: MeasurementReport) -> str:
+    """What stands in the way, other than too few items; empty if nothing does."""
     examples = "put examples of the format into the prompts"
     if "hold the right answer" in m.reason:
         return f"Use a scorer that fits the answers (`contains`), ask for the bare answer, or {examples}"
@@ -86,24 +95,23 @@ def _step(m: MeasurementReport, files: ReadersFiles) -> str:
     if cut:
         more = "" if _TOO_CLOSE in m.reason else f", or measure more items than {numbers.count(m.n)}"
         return f"Raise `max_tokens` (`max_gen_toks` of an lm-eval task): fewer answers are cut then{more}"
-    return _more_items(m, files)
+    return ""
 
 
 def _more_items(m: MeasurementReport, files: ReadersFiles) -> str:
     """Where how many more items come from; empty if more of them would not help."""
     unit, had = ("items", m.n) if m.rows is None else ("rows", m.rows)
-    needed = m.needed_n if m.needed_n and m.needed_n > had else None
-    if needed is None and m.least_n is not None and had < m.least_n:
-        needed = m.least_n
-    if needed is None:
+    settled_by = items_needed(m)
+    if settled_by is None:
         few = straddles(m) or "too few" in m.reason or "may have risen" in m.reason
         return f"Measure more {unit} than {numbers.count(had)}" if few else ""
+    needed = settled_by[1]
     about = "at least" if needed == m.least_n else "about"
     counted = f"{about} {numbers.count(needed)} are needed, and this run had {numbers.count(had)}"
     if files.suite and files.rows >= needed:
         return f"Raise `n_max` to {needed}: the suite has the rows, {counted}"
     if files.suite and ":" not in files.suite and files.rows:  # a file, and not a built-in or remote suite
-        add = f"Add about {numbers.count(needed - files.rows)} rows to {as_code(files.suite)}"
+        add = f"Add about {numbers.count(needed - files.rows)} rows to {path_as_code(files.suite)}"
         raised = f" and raise `n_max` to {needed}" if files.rows > had else ""
         return f"{add}{raised}: {counted}"
     return f"Measure {about} {numbers.count(needed)} {unit}: this run had {numbers.count(had)}"

@@ -20,7 +20,7 @@ from support.github.state import Caller
 
 from ftgate.cli import github as cli_github
 from ftgate.cli.main import cli
-from ftgate.github.server_address import api_address, server_address
+from ftgate.config.server_address import api_address, server_address
 from ftgate.report.schema import parse_report
 
 SERVER = "https://git.example.com"

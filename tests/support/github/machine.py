@@ -16,6 +16,7 @@ from typing import Any
 from support.github import events
 from support.github.server import FakeGitHub
 from support.github.state import PullRequest
+from support.libraries import COMPILED
 
 ROOT = Path(__file__).resolve().parents[3]
 WORLD = ROOT / "examples" / "tinyworld"
@@ -119,8 +120,7 @@ class Machine:
             "HOME": str(self.folder),
             # With more, threads wait for each other longer than models as small as these work.
             "OMP_NUM_THREADS": "1",
-            # An empty one costs half a minute of processor time.
-            "VLLM_CACHE_ROOT": os.environ.get("VLLM_CACHE_ROOT", str(Path.home() / ".cache" / "vllm")),
+            **COMPILED,
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
             "FTGATE_TEST_DOCKER": str(self.commands),
             "FTGATE_TEST_ARTIFACTS": str(self.artifacts),

@@ -140,6 +140,8 @@ def test_what_was_valid_before_there_were_forms_stays_valid(kind: str) -> None:
         ({**AT_SERVER, "pipeline_parallel_size": 2}, "pipeline_parallel_size: only for kind: vllm"),
         ({"enforce_eager": True, "compilation_level": 3}, "enforce_eager compiles nothing"),
         ({"devices": [0, 1]}, "name 1, each once"),
+        ({"devices": [0, 0]}, "name 1, each once"),
+        ({"devices": [-1]}, "counted from 0"),
         ({"devices": [1, 1], "tensor_parallel_size": 2}, "name 2, each once"),
         ({"compilation_level": 4}, "less than or equal to 3"),
     ],

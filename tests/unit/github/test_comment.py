@@ -159,27 +159,38 @@ def test_a_body_without_a_trail_has_none():
     [
         (
             "models/bot.yaml: base: unknown field",
-            "author:** Correct `models/bot.yaml` and push.",
+            "author):** Correct `models/bot.yaml` and push.",
             "The model was not tested, because `models/bot.yaml` is wrong: base: unknown field.",
         ),
         (
             "the evaluation failed: judge: no answer",
-            "maintainer of the runner:** Repair what failed, then press “Re-run failed jobs” on the page of this run.",
+            "whoever runs the gate):** Repair what failed, then press “Re-run failed jobs” on the page of this run.",
             "The model was not tested, because the gate itself failed: judge: no answer.",
         ),
         (
             "models/bot.yaml: the evaluation left no report for it",
-            "maintainer of the runner:** Look into the log of this run for what stopped it, repair that, then press",
+            "whoever runs the gate):** Look into the log of this run for what stopped it, repair that, then press",
             "The model was not tested, because the gate itself failed: models/bot.yaml: the evaluation left no report",
         ),
         (
             "judge https://judge.acme/v1: no answer for 300 s",
-            "maintainer of the runner:** Repair what failed, then press",
+            "whoever runs the judge server):** Get `https://judge.acme/v1` answering again, then press “Re-run failed "
+            "jobs” on the page of this run.",
             "because the gate itself failed: judge `https://judge.acme/v1`: no answer for 300 s.",
         ),
         (
+            "judge endpoint https://judge.acme/v1 refused the key (HTTP 401) for model 'j'",
+            "whoever runs the gate):** Repair what failed, then press",
+            "because the gate itself failed: judge endpoint `https://judge.acme/v1` refused the key",
+        ),
+        (
+            "the evaluation failed: model endpoint http://10.0.0.7:8000/v1 could not be reached",
+            "whoever runs the model server):** Get `http://10.0.0.7:8000/v1` answering again, then press",
+            "because the gate itself failed: model endpoint `http://10.0.0.7:8000/v1` could not be reached",
+        ),
+        (
             "",
-            "maintainer of the runner:** Look into the log of this run",
+            "whoever runs the gate):** Look into the log of this run",
             "The gate itself failed before it could test",
         ),
     ],
@@ -187,7 +198,7 @@ def test_a_body_without_a_trail_has_none():
 def test_an_error_says_why_and_who_must_do_what(problem, who, why):
     failed = CommentSection("bot", "error", None, (problem,) if problem else ())
     text = compose(CommentContent("error", HEAD, (failed,)), Ledger())
-    assert f"**What to do next, for the {who}" in text.replace("\u200b", "")
+    assert f"**What to do next ({who}" in text.replace("\u200b", "")
     assert why in text.replace("\u200b", "").partition("**Why:** ")[2].partition("**What to do next")[0]
     assert "[How to waive" not in text
 
@@ -203,9 +214,9 @@ def test_each_outcome_has_its_heading_and_what_leads_on():
     assert "[This run](https://host/run/1)" in text
     assert "**Why:** The model was not tested, because the gate itself failed: the engine stopped." in text
     next_step = "Repair what failed, then press “Re-run failed jobs” on the page of this run."
-    assert f"**What to do next, for the maintainer of the runner:** {next_step}" in text
+    assert f"**What to do next (whoever runs the gate):** {next_step}" in text
     lost = compose(CommentContent("error", HEAD, problems=("the evaluation left no report", "b")), Ledger())
-    assert "**What to do next, for the maintainer of the runner:** Look into the log of this run" in lost
+    assert "**What to do next (whoever runs the gate):** Look into the log of this run" in lost
     assert "- b" in lost
     warned = CommentSection("eager", "allow", samples.warned())
     several = compose(CommentContent("error", HEAD, (failed, warned), links=links), Ledger())

@@ -22,7 +22,8 @@ from ftgate.github.event import RunTarget
 from ftgate.github.failure_file import FAILURE
 from ftgate.github.match_reports import JudgedModel, annotations_for, worst_verdict
 from ftgate.github.suite_check import suite_mismatches
-from ftgate.github.verify_report import Expected, UntrustedReport, manifest_mismatches, model_digest
+from ftgate.github.verify_report import Expected, UntrustedReport, manifest_mismatches
+from ftgate.jobs.report_checks import model_digest
 
 _, POLICY = reports.policy()
 EXPECTED = Expected(POLICY)

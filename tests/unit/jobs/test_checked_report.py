@@ -17,7 +17,8 @@ from ftgate.cli.main import cli
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError
 from ftgate.exports import export
-from ftgate.jobs.checked_report import checked_report, departures
+from ftgate.jobs.checked_report import checked_report
+from ftgate.jobs.report_checks import departures
 from ftgate.report.schema import Report, write_report
 
 MEASURED = {
@@ -50,6 +51,7 @@ def edit(folder: Path, change: dict[str, Any], name: str = "tail") -> None:
     path = folder / "report.json"
     raw = json.loads(path.read_text(encoding="utf-8"))
     raw["measurements"][name] |= change
+    del raw["seal"]  # as in older reports
     path.write_text(json.dumps(raw), encoding="utf-8")
 
 
@@ -80,11 +82,11 @@ def test_the_terminal_and_the_page_of_a_report_have_that_line(tmp_path: Path) ->
     [
         (
             {"tier": "advisory"},
-            "measurements.tail: advisory and of kind tail, and in its policy blocking and of kind tail",
+            "tail: it is advisory and of kind tail, but in the policy blocking and of kind tail",
         ),
-        ({"limits": {"block": 0.4}}, "measurements.tail: limits block 0.4, and in its policy block 0.15"),
-        ({"limits": {"block": 0.15, "warn": 0.2}}, "limits block 0.15, warn 0.2, and in its policy block 0.15"),
-        ({"level": 0.6}, "measurements.tail: level 0.6, and its policy asks for 0.9"),
+        ({"limits": {"block": 0.4}}, "tail: its limits are block 0.4, but in the policy block 0.15"),
+        ({"limits": {"block": 0.15, "warn": 0.2}}, "its limits are block 0.15, warn 0.2, but in the policy block 0.15"),
+        ({"level": 0.6}, "tail: its interval has level 0.6, but the policy asks for more"),
     ],
 )
 def test_an_edited_tier_or_limit_is_refused_by_every_reader_where_the_policy_is_at_hand(
@@ -118,17 +120,52 @@ def test_the_policy_file_that_a_report_names_serves_as_well(tmp_path: Path, monk
 
 
 def test_a_smoke_test_and_weights_that_are_not_proven_allow_nothing_by_the_policy(tmp_path: Path) -> None:
+    def problems(**evidence: Any) -> list[str]:
+        rules = policy_of(**evidence)
+        report.provenance["policy_sha256"] = rules.sha256()
+        return list(departures(report, rules))
+
     report = decided(tmp_path, policy_of())
-    assert list(departures(report, policy_of())) == []
-    assert list(departures(report, policy_of(smoke_test=20))) == [
-        "verdict allow, and its policy is that of a smoke test"
-    ]
+    assert problems() == []
+    assert problems(smoke_test=20) == ["it says allow, but its measurements give hold"]
     report.provenance["candidate"]["kind"] = "endpoint"
-    assert "which its policy does not accept" in next(departures(report, policy_of()))
-    assert list(departures(report, policy_of(allow_unproven_weights=True))) == []
+    assert problems() == ["it says allow, but its measurements give hold"]
+    assert problems(allow_unproven_weights=True) == []
 
 
-def test_measurements_are_those_that_the_policy_asks_for(tmp_path: Path) -> None:
-    report = decided(tmp_path, policy_of())
+def test_measurements_are_those_that_the_policy_asks_for_but_in_logs_of_another_program(tmp_path: Path) -> None:
+    report = decided(tmp_path, policy_of(allow_unproven_weights=True))
     del report.measurements["tail"]
-    assert list(departures(report, policy_of())) == ["measurements lacks tail, which its policy asks for"]
+    rules = policy_of(allow_unproven_weights=True)
+    asked = "calibration, forgetting, tail, target"
+    named = f"it measures calibration, forgetting, target, but the policy asks for {asked}"
+    assert list(departures(report, rules)) == [named]
+    assert list(departures(report, rules, from_logs=True)) == []
+
+
+def test_a_digest_that_is_not_that_of_the_job_beside_is_refused_and_both_are_named(tmp_path: Path) -> None:
+    rules = policy_of()
+    decided(tmp_path, rules)
+    path = tmp_path / "report.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw["provenance"]["policy_sha256"] = "0" * 64
+    raw["checklist"][0]["evidence"] = f"policy sha256 `{'0' * 12}`"
+    del raw["seal"]
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as refused:
+        checked_report(tmp_path)
+    both = f"provenance.policy_sha256 is '{'0' * 64}', and {tmp_path / 'job.json'} beside it has '{rules.sha256()}'"
+    assert both in refused.value.message
+    raw["provenance"]["decided_at"] = "2026-01-01T00:00:00+00:00"  # by `ftgate decide --policy`, with that policy gone
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    assert checked_report(tmp_path).policy is None
+
+
+@pytest.mark.parametrize("role", ["base", "candidate"])
+def test_another_run_s_job_beside_a_report_is_refused(tmp_path: Path, role: str) -> None:
+    decided(tmp_path, policy_of())
+    job = json.loads((tmp_path / "job.json").read_text(encoding="utf-8"))
+    job["models"] = {role: {"digest": "sha256:" + "5" * 64}}
+    (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=f"provenance.{role}.digest"):
+        checked_report(tmp_path)

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, FtgateError, Problems, SeveralError
 from ftgate.models.adapter_config import is_saved
+from ftgate.models.nan_scan import Scanned, require_finite_tensors
 from ftgate.models.open import check_numbers, memory_estimate, open_model
 
 
@@ -190,6 +192,27 @@ def test_facts_and_memory(tmp_path: Path, base: Model) -> None:
     assert memory_estimate(model) == 4 * (parameters + 32)
     json.dumps([dict(base.facts), dict(model.facts)])
     assert (model.reference, model.digest) == ("models/x", take_snapshot(tmp_path / "x", "").digest)
+
+
+def test_weights_are_searched_once_while_their_files_stay_as_they_are(
+    tmp_path: Path, base: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[int | None] = []
+
+    def search(tensors: Any, reference: str, most: int | None = None) -> list[Scanned]:
+        searches.append(most)
+        return require_finite_tensors(tensors, reference, most)
+
+    monkeypatch.setattr("ftgate.models.open.require_finite_tensors", search)
+    folder = write_adapter(tmp_path / "x")
+    for most in (None, None, 64, 64):
+        check_numbers(opened(folder, base), most)
+    assert searches == [None, 64]
+    rewritten(lambda t: {k: v * (np.nan if "lora_B" in k else 1) for k, v in t.items()})(folder)
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match="contains NaN"):
+            check_numbers(opened(folder, base))
+    assert searches == [None, 64, None, None]
 
 
 def test_weights_that_are_no_numbers_are_named(tmp_path: Path, base: Model) -> None:

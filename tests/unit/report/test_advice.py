@@ -13,6 +13,7 @@ from unit.report import parts, samples
 from ftgate.measurements import rule_agreement
 from ftgate.measurements.tools import NO_RIGHT_CALLS
 from ftgate.report.advice.files import ReadersFiles, files_of
+from ftgate.report.advice.first_step import first_step
 from ftgate.report.advice.next_steps import MOST, next_steps
 from ftgate.report.render import render_comment
 from ftgate.report.schema import Report, plain
@@ -196,7 +197,7 @@ TARGET = {
         {},
         [
             "Check that the training data covers",
-            ", that the loss fell and that the learning rate and the number of steps were not too low.",
+            ": check also that the loss fell and that the learning rate and the number of steps were not too low.",
         ],
         [],
     ),
@@ -224,7 +225,7 @@ TARGET = {
     "worse, and it learnt": (
         WORSE,
         made({"loss_first": 2.1, "loss_lowest": 0.4, "loss_last": 0.41, "learning_rate": 1e-6}),
-        ["worse than the base. Training loss fell from 2.1 to 0.41"],
+        ["worse than the base. Look at the items that flipped. Training loss fell from 2.1 to 0.41"],
         ["diverge", "is low"],
     ),
     "it came apart": (
@@ -271,7 +272,7 @@ CALIBRATION = {
     "too sure": (
         {},
         [
-            "Fit a temperature on data that is not in this test (expect one above 1), and divide the weights of",
+            "No retraining needed. Fit a temperature (expect one above 1) on other data than this test, and divide",
             "it is overconfident by 14.0 points on average.",
         ],
         [],
@@ -304,7 +305,7 @@ def test_calibration(case):
         (0.5, "underconfident by 10.0 points", "above 1"),
         (
             0.605,
-            "in this test, and divide the weights of the output layer, `lm_head`, by it: that scales its confidence.",
+            "Fit a temperature on other data than this test, and divide the output layer (`lm_head`) by it: that",
             "above 1",
         ),
     ],
@@ -320,13 +321,28 @@ def test_a_model_that_is_not_too_sure_is_not_told_to_doubt(confidence, said, uns
 def test_the_tail_needs_more_of_its_kind():
     m = TAIL.model_copy(update={"regressed": 31})
     steps = next_steps(report(made(ROSE), tail=m))
-    assert steps[0].startswith(
-        "Add new queries of the kinds that got worse to the training data (not the test items themselves): ambiguous, "
-        "multi-intent and oddly formatted ones."
-    )
+    kinds = "Add training queries of the kinds that were lost (`ambiguous`): new ones, not the test items themselves."
+    assert steps[0] == kinds
     assert "Start with queries like `ambiguous`: this slice was hit hardest (lost 39.2 % over 37 queries)." in steps[1]
     assert steps[2:] == [STOP]
-    assert next_steps(report({}, tail=TAIL))[0].startswith("Add new queries of the kinds that this suite asks to")
+    plain = m.model_copy(update={"slices": []})
+    assert next_steps(report({}, tail=plain))[0] == (
+        "Add training queries like those that were lost: new ones, such as ambiguous, multi-intent and oddly formatted "
+        "ones, not the test items themselves."
+    )
+    plain.regressed = 0
+    assert next_steps(report({}, tail=plain))[0].startswith("Add training queries of the kinds that this suite asks: ")
+
+
+def test_the_kinds_of_query_that_are_named_are_tags_beyond_the_limit():
+    names = {"wrong_script": 0.3, "distance decile 10": 0.9, "topic 2: like “x”": 0.8, "head": 0.7, "fine": 0.01}
+    names |= {"long" * 20: 0.9, "clean and contaminated items": 0.6, "two_intents": 0.5, "small": 0.9}
+    slices = [
+        parts.SliceReport(name=name, n=5 if name == "small" else 40, base=0.5, candidate=0.4, change=change)
+        for name, change in names.items()
+    ]
+    steps = next_steps(report({}, tail=TAIL.model_copy(update={"slices": slices, "regressed": 31})))
+    assert steps[0].startswith("Add training queries of the kinds that were lost (`two_intents` and `wrong_script`): ")
 
 
 def test_an_evaluation_that_still_improved_asks_for_no_shorter_training_but_against_forgetting():
@@ -352,7 +368,7 @@ def test_overlapping_suites_give_the_same_advice_once_and_name_what_else_they_ar
     assert len(heads) == len(set(heads))
     assert sum("(replay)" in step for step in steps) == 1
     assert any(
-        step.startswith("Confidence: fit a temperature on data that is not in this test (expect one above 1)")
+        step.startswith("Confidence: no retraining needed. Fit a temperature (expect one above 1) on other data")
         for step in steps
     )
 
@@ -439,7 +455,7 @@ UNDECIDED = {
     "no tail": (
         {"n": 0, "change": None, "interval": (None, None), "base": None, "candidate": None,
          "reason": "no query is in the tail: tag edge cases or give training_data"},
-        "Tag edge cases in the suite",
+        "Tag edge cases (`ambiguous`, `multi_intent`, `unusual_format`) in the suite",
     ),
     "letters": (
         {"reason": "the base puts only 4 % of its probability on the option letters"},
@@ -447,11 +463,11 @@ UNDECIDED = {
     ),
     "incoherent": (
         {"reason": "42 of the 75 answers to must-refuse requests are incoherent (the base's: 4): they say nothing"},
-        "Read these answers in the page (safety, `must_refuse`): if they are broken",
+        "Read the incoherent answers in the page (safety, `must_refuse`): if broken",
     ),
     "something else": (
         {"interval": (0.0, 0.01), "change": 0.0, "reason": "an absolute drop cannot pass before the last look"},
-        "Solve this first, as it stays undecided until then: an absolute drop cannot pass before the last look.",
+        "Solve what keeps it undecided: an absolute drop cannot pass before the last look.",
     ),
 }  # fmt: skip
 
@@ -519,15 +535,18 @@ def test_an_unfit_judge_is_replaced_before_anything_is_retrained():
 
 
 def test_nothing_to_do():
-    assert next_steps(samples.allowed()) == ["Merge: nothing is left to do, every measurement passed."]
+    assert next_steps(samples.allowed()) == []
+    step = first_step(samples.allowed(), [])
+    assert step is not None
+    assert step.action == "You may merge: every measurement passed."
 
 
 def test_a_line_is_never_cut_in_the_comment():
     candidate = made(ROSE | {"learning_rate": 2e-4}, rank=64, alpha=1e5, rslora=True, targets=[40 * "x"] * 99)
     found = report(candidate, target=NO_GAIN, forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE)
     text = render_comment(found)
-    advice = text[text.index("**What to do next, for the author:**") :].split("\n\n")[0]
-    folded = text[text.index("<summary>Why this helps, and more to try") :].split("</details>")[0]
+    advice = text[text.index("**What to do next (author):**") :].split("\n|")[0]
+    folded = text[text.index("<summary>Why this helps, and what else to try") :].split("</details>")[0]
     assert "more characters" not in advice + folded
 
 
@@ -581,7 +600,7 @@ def of_form(status, unit, change, interval):
         (of_form("block", "rise in malformed answers", 0.8, (0.7, 0.9)), "training used the base's chat template"),
         (
             of_form("block", "rise in cut answers", 0.8, (0.7, 0.9)),
-            "every training row ends with the end",
+            "End every training row with the end-of-turn token, and train on that token too: ",
         ),
         (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "Measure about 700 items: this"),
         (
@@ -618,7 +637,13 @@ def test_what_is_not_applicable_and_holds_nothing_needs_nothing():
         update={"reason": "no measurement asks for free-form answers"}
     )
     found = report(made({}), form=unread).model_copy(update={"verdict": "allow"})
-    assert next_steps(found) == ["Merge: nothing is left to do, every measurement that applies passed."]
+    step = first_step(found, next_steps(found))
+    assert step is not None
+    assert step.action == "You may merge: every measurement that applies passed."
+    found.measurements["forgetting"] = FORGETS.model_copy(update={"tier": "advisory"})
+    step = first_step(found, [])
+    assert step is not None
+    assert step.action == "You may merge: every measurement that gates and applies passed."
 
 
 def files(suite: str = "evals/general.jsonl", policy: str = ".github/ftgate.yml") -> ReadersFiles:

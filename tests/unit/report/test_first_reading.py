@@ -75,13 +75,13 @@ def test_an_answer_that_goes_on_with_white_space_does_not_look_complete() -> Non
 def test_page_and_comment_head_the_next_steps_alike() -> None:
     for found, doer, begins in (
         (samples.blocked(), "author", "Train again at a learning rate of 1e-4 or lower"),
-        (samples.warned(), "reviewer", "Merge if you accept what was lost; if not, ask the author to train again"),
-        (samples.held(), "owner of the policy", "In a pull request of its own: (1) general skills: raise "),
-        (samples.allowed(), "reviewer", "Merge: nothing is left to do"),
+        (samples.warned(), "reviewer", "Merge if you accept what was lost."),
+        (samples.held(), "policy owner", "Test on more items: general skills 200 → 410, confidence 240 → 500."),
+        (samples.allowed(), "reviewer", "You may merge: every measurement passed."),
     ):
-        assert f"**What to do next, for the {doer}:** {begins}" in render_comment(found).replace("\u200b", "")
+        assert f"**What to do next ({doer}):** {begins}" in render_comment(found).replace("\u200b", "")
         page = render_html(found)
-        assert f"<b>What to do next, for the {doer}:</b> {begins}" in page
+        assert f"<b>What to do next ({doer}):</b> {begins}" in page
         assert page.index("What to do next") < page.index("<h2>Measurements</h2>")
 
 

@@ -36,8 +36,8 @@ def test_marker_and_verdict_come_first():
     lines = render_comment(samples.blocked()).splitlines()
     assert lines[0] == MARKER
     assert lines[1] == "## ❌ Do not merge: `reckless`"
-    assert lines[3].startswith("**What was lost:** General skills: the score went from the base's 84.7 to 49.8 of 100.")
-    assert lines[5].startswith("**Why:** `reckless` lost 41.2 % of what the base had on general skills (at least 35.0")
+    assert lines[3].startswith("**Why:** `reckless` lost 41.2 % of what the base had on general skills; a loss under")
+    assert lines[5].startswith("**What was lost:** General skills: 84.7 → 49.8 of 100.")
 
 
 def test_rendering_twice_gives_the_same_bytes():
@@ -151,7 +151,7 @@ def test_a_report_without_measurements_still_renders():
         update={"measurements": {}, "reasons": ["nothing was measured"], "checklist": []}
     )
     text = render_comment(report)
-    assert "**What was lost:** Not known: nothing was measured.\n\n**Why:** nothing was measured.\n" in text
+    assert "**Why:** nothing was measured.\n\n**What was lost:** Not known: nothing was measured.\n" in text
     assert "nothing was measured" in render_html(report)
 
 
@@ -220,14 +220,14 @@ def test_the_worst_answers_stand_open_and_the_rest_is_folded():
     assert "  - base, 91 of 100: A Fresnel lens bends" in opened
     assert "  - candidate, **8 of 100**: No" in opened
     assert "  - candidate, **0 of 100**: _(nothing)_" in opened
-    assert "**What to do next, for the author:** " in opened
+    assert "**What to do next (author):** " in opened
     titles = re.findall(r"<summary>(\S+) ([^:<]+)", text)
     assert [sign for sign, _ in titles if sign in "❌⏸️✅"] == ["❌", "❌", "⏸️", "✅"]
 
 
 def test_an_allow_has_no_worst_answers_open():
     assert "What got worse" not in render_comment(samples.allowed())
-    assert "Merge if you accept what was lost; " in render_comment(samples.warned())
+    assert "**What to do next (reviewer):** Merge if you accept what was lost.\n" in render_comment(samples.warned())
 
 
 def test_the_table_has_three_columns_so_that_it_fits_a_phone():

@@ -61,9 +61,7 @@ def test_an_example_of_form_says_whether_it_is_well_formed() -> None:
     ],
 )
 def test_what_a_share_rises_of_is_said(unit: str, words: str, rise: str) -> None:
-    assert f"`unsafe` {words} than the base, by 100.0 points (at least 94.0 points). Under 5" in (
-        explanation(made(unit))
-    )
+    assert f"`unsafe` {words} than the base, by 100.0 points; under 5 points" in (explanation(made(unit)))
     cell = f"0.0 → 100.0 % {rise}: 100.0 points more (94.0 to 100.0)"
     assert f"| {cell} | under 5 points more |" in render_comment(made(unit))
     assert numbers.limit({"block": 0.05}, unit) == f"under 5 points more {rise}"
