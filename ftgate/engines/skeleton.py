@@ -1,7 +1,7 @@
 """Builds models without weights, as transformers has them, and says which of the stored tensors have a place there.
 
-No code of a model is executed. Importing this imports torch and transformers, which takes seconds. As a program it reads a
-request from standard input, and writes the result.
+No code of a model is executed. Importing this imports torch and transformers, which takes seconds. As a program it
+reads a request from standard input, and writes the result.
 """
 
 from __future__ import annotations
