@@ -6,21 +6,17 @@ silently ignores. An adapter is merged if peft's ``merge_and_unload`` gives the 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ftgate.errors import ArtifactError, Problems
-from ftgate.models.nan_scan import largest
 from ftgate.models.safetensors_header import Tensor
 
 MAX_RANK = 512
 """The largest LoRA rank that vLLM supports."""
 MAX_ALPHA = 1e9
 """No training needs more, and its square does not overflow."""
-NEARLY_ZERO = 1e-8
-"""An adapter that changes no weight by more is the base: one step of training at a rate of 1e-7 changes more."""
 MERGE = "merge it into its base (peft: merge_and_unload) and submit the merged full weights"
 CONVERT = (
     "save it as an ordinary adapter (peft: save_pretrained with path_initial_model_for_weight_conversion), "
@@ -258,35 +254,3 @@ def _pair(module: str, embedding: bool, sides: Mapping[str, Tensor], ranks: set[
             hint="configuration and weights come from different trainings: save both again",
         )
     return Matrices(a, b, embedding)
-
-
-def check_not_zero(contents: AdapterContents, config: Config, reference: str) -> None:
-    """Raise ArtifactError for an adapter whose products are all zero, or next to it: it equals the base."""
-    if contents.others:
-        return
-    alpha = _largest_alpha(config)
-    change = max(map(_largest_product, contents.matrices.values())) * alpha
-    if change > NEARLY_ZERO:
-        return
-    if alpha == 0.0:
-        what, hint = "lora_alpha is 0", "save it with the lora_alpha that it was trained with"
-    elif change == 0.0:
-        what, hint = "all lora_B (or lora_A) matrices are zero", "it was saved before training, or was not trained"
-    else:
-        what = f"its lora_B (or lora_A) matrices are nearly zero, and no weight changes by more than {change:.1g}"
-        hint = "it was hardly trained: check learning rate and steps, train it and save it again"
-    raise ArtifactError(f"{reference}: {what}: the adapter changes nothing", hint=hint)
-
-
-def _largest_product(pair: Matrices) -> float:
-    a, b = largest(pair.a), largest(pair.b)
-    return a * b if a and b else 0.0  # 0 times infinity is no number
-
-
-def _largest_alpha(config: Config) -> float:
-    """The largest of the adapter's ``lora_alpha``: rank times scale, or its root times it with ``use_rslora``."""
-    pattern = config.get("alpha_pattern")
-    alphas = [config.get("lora_alpha"), *(pattern.values() if isinstance(pattern, Mapping) else [])]
-    largest_rank = max(declared_ranks(config, "")) if config.get("use_rslora") else 1
-    numbers = [abs(float(alpha)) for alpha in alphas if isinstance(alpha, int | float)]
-    return max(numbers, default=1.0) * math.sqrt(largest_rank)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,10 @@ BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 _CONTEXTS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 _SIZES = frozenset((*_CONTEXTS, "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"))
 """Fields that no model has without a number, if it has them."""
+QUANTISED_BESIDE = ("quantize_config.json", "quant_config.json", "hf_quant_config.json", "quantization_config.json")
+"""Where vLLM finds how weights are stored if their config.json does not say it."""
+_ABOVE_0 = frozenset({"rope_theta", "rope_local_base_freq", "rotary_emb_base"})
+"""Bases of powers, by which positions are turned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class Dimensions:
     quantisation: str
     windowed: bool
     """Whether some layers use sliding-window or linear attention: the KV cache may then be smaller than estimated."""
+    head_width: int = 0
+    """Numbers of one attention head; 0 if unknown, or where attention is latent."""
 
     def cache_bytes(self, tokens: int, number_bytes: int) -> int:
         """KV cache bytes of ``tokens`` tokens in all layers, at ``number_bytes`` bytes per number."""
@@ -73,6 +80,7 @@ def read_dimensions(folder: Path, reference: str) -> Dimensions:
         ),
         quantisation=quantisation_of(root_config) or quantisation_of(config),
         windowed=_is_windowed(config),
+        head_width=0 if latent_width else head_width,
     )
 
 
@@ -92,6 +100,29 @@ def why_unloadable(config: Mapping[str, Any], *, by_architecture: bool) -> Itera
         is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
         if name in _SIZES and value is not None and not is_number:
             yield f"{name} is {value!a:.80}, and a number above 0 was expected"
+    yield from _impossible_numbers(config)
+    text = inner if isinstance(inner, dict) else config
+    heads, key_heads = _positive_int(text, "num_attention_heads"), _positive_int(text, "num_key_value_heads")
+    if heads and key_heads and heads % key_heads:
+        yield f"num_attention_heads is {heads}, which num_key_value_heads {key_heads} does not divide"
+
+
+def _impossible_numbers(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """NaN, and numbers out of range of what is added to a variance or turns positions, here or in what is within."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _impossible_numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, float) and math.isnan(value):
+            yield f"{prefix}{name} is NaN, and a number was expected"
+        elif value is not None and name.endswith(("_eps", "_epsilon", "layernorm_epsilon")) and not _in_range(value, 0):
+            yield f"{prefix}{name} is {value!a:.80}, and a number of 0 or more was expected, such as 1e-6"
+        elif value is not None and name in _ABOVE_0 and not (_in_range(value, 0) and value):
+            yield f"{prefix}{name} is {value!a:.80}, and a number above 0 was expected, such as 10000"
+
+
+def _in_range(value: Any, least: float) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= least
 
 
 def quantisation_of(config: Mapping[str, Any]) -> str:

@@ -29,6 +29,10 @@ _EXPONENT: Mapping[str, tuple[str, int]] = {
     "F8_E4M3": ("u1", 0x7F),  # no infinity; NaN has all bits set but the sign
 }
 
+_WHOLE = frozenset({"I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8", "BOOL"})
+FLOATS = frozenset(_EXPONENT)
+"""The types of numbers that are read here."""
+
 
 class Scanned(NamedTuple):
     """What was read of a tensor: whether all of its numbers are finite, and whether all are zero."""
@@ -49,6 +53,17 @@ def require_finite_tensors(tensors: Iterable[Tensor], reference: str, most: int 
             hint="training diverged, or the weights overflowed when saved: train or save again",
         )
     return scanned
+
+
+def require_floats(tensors: Iterable[Tensor], reference: str) -> None:
+    """Raise ArtifactError for matrices of whole numbers, in weights that are not stored quantised."""
+    whole = [t for t in tensors if t.dtype in _WHOLE and len(t.shape) > 1 and t.name.endswith((".weight", "_proj"))]
+    if whole:
+        raise ArtifactError(
+            f"{reference}: {len(whole):,} weight matrices hold whole numbers ({whole[0].dtype}), the first is "
+            f"{whole[0].name}, and config.json names no quantisation: what was trained is lost",
+            hint="save the model again in the type that it was trained in, such as bfloat16",
+        )
 
 
 def zero_matrices(scanned: Iterable[Scanned], reference: str) -> list[str]:
@@ -86,6 +101,15 @@ def largest(tensor: Tensor) -> float:
         return math.inf
     peak = max(float(np.max(np.abs(_floats(block, tensor.dtype)))) for block in _blocks(tensor, kind))
     return peak if math.isfinite(peak) else math.inf
+
+
+def read_numbers(tensor: Tensor) -> NDArray[np.float64] | None:
+    """All numbers of a floating-point tensor, in its shape; None for types of 8 bits."""
+    kind, _ = _EXPONENT.get(tensor.dtype, ("u1", 0))
+    if kind == "u1":
+        return None
+    blocks = [_floats(block, tensor.dtype).astype(np.float64) for block in _blocks(tensor, kind)]
+    return np.concatenate(blocks).reshape(tensor.shape) if blocks else np.zeros(tensor.shape)
 
 
 def same_numbers(one: Mapping[str, Tensor], other: Mapping[str, Tensor], most: int | None = None) -> bool:

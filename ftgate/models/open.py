@@ -13,15 +13,16 @@ from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES, Snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
 from ftgate.files import Stamp
-from ftgate.models.adapter_config import AdapterContents, check_config, check_not_zero, is_saved, read_contents
+from ftgate.models.adapter_change import require_change, require_declared_ranks
+from ftgate.models.adapter_config import AdapterContents, check_config, is_saved, read_contents
 from ftgate.models.base_match import check_fits_base, names_in_base, resized_vocabulary
 from ftgate.models.chat import require_template
 from ftgate.models.complete import require_all_layers, require_tensors_of_base, require_vocabulary
 from ftgate.models.covered_modules import EXPERTS, check_covered, covered
 from ftgate.models.declared_shapes import require_declared_shapes, require_usual_prefix
-from ftgate.models.dimensions import quantisation_of
+from ftgate.models.dimensions import QUANTISED_BESIDE, quantisation_of
 from ftgate.models.encoder_files import read_encoder
-from ftgate.models.nan_scan import SAMPLE_BYTES, require_finite_tensors, same_numbers, zero_matrices
+from ftgate.models.nan_scan import SAMPLE_BYTES, require_finite_tensors, require_floats, same_numbers, zero_matrices
 from ftgate.models.regex_guard import require_fast_patterns
 from ftgate.models.safetensors_header import Tensor
 from ftgate.models.tensor_names import by_usual_name, is_wrapped, usual_name
@@ -108,14 +109,18 @@ def check_numbers(model: Model, most: int | None = None) -> list[str]:
     """Search the weights of ``model`` (not its base), or ``most`` bytes of each tensor, for NaN, infinity and zeros.
 
     Returns the names of the matrices of zeros in full weights. Raises ArtifactError naming tensor and file, and for
-    full weights of zeros throughout. What was searched in this process is not read again while its files have the
-    sizes, times and inodes that they were hashed with; a run looks at its end whether they still do.
+    full weights of zeros throughout, and for whole numbers where no quantisation is declared. What was searched in this
+    process is not read again while its files have the sizes, times and inodes that they were hashed with; a run looks
+    at its end whether they still do.
     """
     searched = (model.path, model.digest, frozenset(model.stamps.items()), most)
     if model.stamps and searched in _SEARCHED:
         return _SEARCHED[searched]
     reference = model.reference or str(model.path)
-    scanned = require_finite_tensors(_tensors(model).values(), reference, most)
+    tensors = _tensors(model).values()
+    if "quantisation" not in model.facts and not any(name in model.files for name in QUANTISED_BESIDE):
+        require_floats(tensors, reference)
+    scanned = require_finite_tensors(tensors, reference, most)
     zeros = [] if model.kind == "adapter" else zero_matrices(scanned, reference)
     return _SEARCHED.setdefault(searched, zeros)
 
@@ -234,8 +239,9 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     where = f"{reference}: {_ADAPTER_CONFIG}"
     placed = names_in_base(contents, weights)
     check_covered(placed, config, where, has_experts=has_experts)
+    require_declared_ranks(contents, placed, config, reference)
     if ADAPTER not in snapshot.headers_only:
-        check_not_zero(contents, config, reference)
+        require_change(contents, config, reference)
     vocabulary = resized_vocabulary(contents, weights)
     if vocabulary is not None:
         _require_tokenizer(snapshot)

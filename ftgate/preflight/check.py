@@ -24,6 +24,7 @@ from ftgate.models.generation import generation_note, generation_of
 from ftgate.models.rendering import asked_facts
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
 from ftgate.models.weights import read_json
+from ftgate.preflight.architecture import Builder, built_apart, built_here, check_architectures
 from ftgate.preflight.best_verdict import best_verdict_of, not_measured
 from ftgate.preflight.constant_answers import check_constant_answers
 from ftgate.preflight.encoder import try_encoder
@@ -31,6 +32,7 @@ from ftgate.preflight.endpoints import check_endpoints
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
+from ftgate.preflight.head_sizes import check_head_sizes
 from ftgate.preflight.long_answers import check_long_answers
 from ftgate.preflight.memory import CPU_OVERHEAD
 from ftgate.preflight.mistaken_inputs import check_mistaken_inputs
@@ -47,10 +49,12 @@ from ftgate.preflight.weight_numbers import check_numbers_of
 _USUAL_TEMPLATES = "each model is asked in its own (`template: base` in the manifest asks both in the base's)"
 
 
-def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bool = False) -> Preflight:
+def preflight(
+    draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bool = False, build: Builder = built_apart
+) -> Preflight:
     """Everything that can be checked about a run before the models' weights are loaded.
 
-    ``ask`` tries servers as well, and ``embed`` the embedding model, which a run loads before it asks a model.
+    ``ask`` tries servers as well, ``embed`` the embedding model, and ``build`` builds models without their weights.
     """
     checks = _ModelChecks(draft, machine)
     checks.notes += check_endpoints(draft, ask=ask)
@@ -69,6 +73,8 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     check_vocabularies(checks, checks.vocabularies)
     checks.warnings += _unseen(draft)
     checks.notes += try_encoder(draft) if embed else []
+    check_architectures(checks, build)
+    check_head_sizes(checks)
     unmeasured = not_measured(draft)
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
@@ -92,7 +98,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
 
 def require_preflight(draft: JobDraft, machine: Machine) -> Preflight:
     """As :func:`preflight`. Raises every problem at once."""
-    result = preflight(draft, machine)
+    result = preflight(draft, machine, build=built_here)
     draft.problems.raise_any()
     return result
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Side
 from ftgate.engines.vllm.startup import resolved_dtype
+from ftgate.models.dimensions import QUANTISED_BESIDE
 
 NOT_IN_VLLM = frozenset({"bitsandbytes", "quanto", "hqq", "eetq", "aqlm", "vptq", "higgs", "spqr", "bitnet", "gguf"})
 """Methods of transformers that vLLM does not load, or no longer."""
@@ -28,8 +29,6 @@ AS_STORED = frozenset(
     | {"modelopt", "modelopt_fp4", "modelopt_mxfp8", "modelopt_mixed", "torchao", "inc", "online"}
 )
 """Names that it takes and that quantise nothing: `online` needs a configuration, all others weights stored so."""
-_BESIDE = ("quantize_config.json", "quant_config.json", "hf_quant_config.json", "quantization_config.json")
-"""Where vLLM finds how weights are stored if their config.json does not say it."""
 
 
 def _installed(module: str) -> bool:
@@ -79,7 +78,7 @@ def told_problem(settings: EngineSettings, side: Side, stored: str, weights: Pat
         return f"{field} is {method}, which vLLM {what}; it takes {taken}", hint
     if stored:
         return None
-    if method in AS_STORED and not any((weights / name).is_file() for name in _BESIDE):
+    if method in AS_STORED and not any((weights / name).is_file() for name in QUANTISED_BESIDE):
         return f"{field} is {method}, which quantises nothing by itself, and the weights are not stored quantised", hint
     if method in ON_LOADING and resolved_dtype(settings.of(side)) == "float32":
         return f"{field} is {method}, which vLLM does not do in float32", "set dtype: bfloat16 or float16 beside it"

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.errors import ArtifactError, Problems
-from ftgate.models.adapter_config import check_config, check_not_zero, read_contents
+from ftgate.models.adapter_change import require_change
+from ftgate.models.adapter_config import check_config, read_contents
 from ftgate.models.base_match import check_fits_base
 from ftgate.models.complete import require_all_layers, require_vocabulary
 from ftgate.models.declared_shapes import require_declared_shapes
@@ -134,5 +135,5 @@ def _fault(folder: Path, kind: Literal["full", "adapter"]) -> str:
         tensors = (adapter_weights if kind == "adapter" else full_weights)(folder, reference)
         if kind == "adapter" and not problems.found:
             contents, _ = read_contents(by_usual_name(tensors, reference), config, reference)
-            check_not_zero(contents, config, reference)
+            require_change(contents, config, reference)
     return problems.found[0].message.removeprefix(f"{reference}: ") if problems.found else ""
