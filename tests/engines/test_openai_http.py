@@ -228,6 +228,14 @@ def test_a_server_that_is_too_slow_ends_in_time(make: Make, fault: dict[str, flo
         answers(engine, [ask(0)])
 
 
+def test_a_reply_that_hangs_after_its_head_is_asked_over(make: Make) -> None:
+    engine, server = make(timeout=1.0)
+    server.faults.append(Reply(listed(FIVE).body, trickle=0.3))
+    (answer,) = answers(engine, [ask(0)])
+    assert answer.error is None
+    assert len(server.asked) == 2
+
+
 def test_the_budget_ends_a_run_and_keeps_what_it_bought(make: Make) -> None:
     engine, server = make(request_budget=8, max_retries=0, concurrency=3)
     server.faults.append(refusal(400, "too long"))

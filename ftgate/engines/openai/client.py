@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import openai
 
 from ftgate.config.endpoint import EndpointPace, on_this_machine
@@ -145,9 +146,15 @@ class ChatClient:
             await asyncio.sleep(wait)
 
     async def _read_in_time(self, response: Any) -> None:
-        """Limit the time of a whole reply; the client's timeout only limits the gap between two chunks."""
-        async with asyncio.timeout(self._settings.timeout):
-            await response.aread()
+        """Limit the time of a whole reply; the client's timeout only limits the gap between two chunks.
+
+        Raises ReadTimeout, which the client answers with another try.
+        """
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                await response.aread()
+        except TimeoutError:
+            raise httpx2.ReadTimeout("the reply began and did not end", request=response.request) from None
 
     def _connection_error(self, error: Exception) -> EngineError:
         kept_note = "answers so far are kept"
