@@ -1,7 +1,7 @@
 """Builds models without weights, as transformers has them, and says which of the stored tensors have a place there.
 
 No code of a model is executed. Importing this imports torch and transformers, which takes seconds. As a program it
-reads a request from standard input, and writes the result.
+reads requests from standard input, and writes the results.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def examine(request: SkeletonRequest) -> dict[str, Any]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what matters of its warnings is in the result
     raw = json.loads(request["config"])
     if raw.get("model_type") not in CONFIG_MAPPING:
         return {"unknown": f"model_type {raw.get('model_type')}"}
@@ -158,9 +159,9 @@ def _words(error: Exception) -> dict[str, str]:
 
 
 def main() -> None:
-    """Examine the request on standard input, and write the result as JSON."""
-    result = examine(json.load(sys.stdin))
-    json.dump(result, sys.stdout)
+    """Examine each model of the list on standard input, and write the results as JSON."""
+    results = [examine(request) for request in json.load(sys.stdin)]
+    json.dump(results, sys.stdout)
 
 
 if __name__ == "__main__":

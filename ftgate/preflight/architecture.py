@@ -20,8 +20,8 @@ from ftgate.models.nan_scan import FLOATS, is_zero
 from ftgate.models.weights import full_weights, read_json
 from ftgate.preflight.fit import CheckState
 
-Builder = Callable[[str], Mapping[str, Any] | None]
-"""Takes a request of :func:`ftgate.engines.skeleton.examine` as JSON, and gives its result."""
+Builder = Callable[[tuple[str, ...]], list[Mapping[str, Any]]]
+"""Takes requests of :func:`ftgate.engines.skeleton.examine` as JSON, and gives their results, or none at all."""
 BUILD_SECONDS = 120.0
 """Imports take some seconds, and a model of 7 billion parameters half a second."""
 NOT_BUILT = "PyTorch is not installed, or the model could not be built in time"
@@ -41,31 +41,32 @@ _MORE_LAYERS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_la
 
 
 @cache
-def built_here(request: str) -> Mapping[str, Any] | None:
-    """What transformers builds in this process, for a run, which imports it anyway; None without PyTorch."""
+def built_here(requests: tuple[str, ...]) -> list[Mapping[str, Any]]:
+    """What transformers builds in this process, for a run, which imports it anyway; nothing if it cannot."""
     try:
         from ftgate.engines.skeleton import examine
-    except ModuleNotFoundError:
-        return None
-    result: Mapping[str, Any] = examine(json.loads(request))
-    return result
+
+        return [examine(json.loads(request)) for request in requests]
+    except Exception:  # PyTorch is missing, or transformers fails in a way of its own: an engine will say so
+        return []
 
 
 @cache
-def built_apart(request: str) -> Mapping[str, Any] | None:
-    """The same in a process of its own, so that this one stays small; None if it fails or takes too long."""
+def built_apart(requests: tuple[str, ...]) -> list[Mapping[str, Any]]:
+    """The same in a process of its own, so that this one stays small; nothing if it fails or takes too long."""
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "HF_HUB_OFFLINE": "1"}
     environment |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", "ftgate.engines.skeleton"]
+    asked = f"[{','.join(requests)}]"
     try:
         done = subprocess.run(  # noqa: S603
-            command, input=request, capture_output=True, text=True, env=environment, timeout=BUILD_SECONDS, check=True
+            command, input=asked, capture_output=True, text=True, env=environment, timeout=BUILD_SECONDS, check=True
         )
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
-        return None
-    result: Mapping[str, Any] = json.loads(done.stdout)
-    return result
+        return []
+    results: list[Mapping[str, Any]] = json.loads(done.stdout)
+    return results
 
 
 def _request(checks: CheckState, role: str, model: Model) -> dict[str, Any]:
@@ -84,22 +85,24 @@ def _request(checks: CheckState, role: str, model: Model) -> dict[str, Any]:
 
 def check_architectures(checks: CheckState, build: Builder) -> None:
     """Refuse models whose configuration or weights do not make the model that they name, and warn of what may not."""
-    draft = checks.draft
+    draft, problems = checks.draft, checks.draft.problems
     roles = {"base": draft.base, "candidate": draft.candidate, "incumbent": checks.incumbent, "judge": draft.judge}
-    built: list[Model] = []
+    models: dict[str, Model] = {}
+    requests: list[str] = []
     for role, model in roles.items():
-        if model is None or model.kind != "full" or role not in checks.sizes or model in built:
+        if model is None or model.kind != "full" or role not in checks.sizes or model in models.values():
             continue
-        # The worlds' scripted engine loads no weights.
-        refused = any(problem.message.startswith(f"{model.reference}: config.json") for problem in draft.problems.found)
-        if refused or checks.settings_of(role).kind == "scripted":
+        refused = any(problem.message.startswith(f"{model.reference}: config.json") for problem in problems.found)
+        if refused or checks.settings_of(role).kind == "scripted":  # which loads no weights
             continue
-        built.append(model)
-        with draft.problems.noted():
-            result = build(json.dumps(_request(checks, role, model), sort_keys=True))
-            if result is None:
-                checks.notes.append(f"{model.reference}: its weights were not compared with config.json: {NOT_BUILT}")
-                continue
+        with problems.noted():
+            requests.append(json.dumps(_request(checks, role, model), sort_keys=True))
+            models[role] = model
+    results = build(tuple(requests)) if requests else []
+    if len(results) < len(requests):
+        checks.notes.append(f"weights were not compared with config.json: {NOT_BUILT}")
+    for (role, model), result in zip(models.items(), results, strict=False):
+        with problems.noted():
             _judge(checks, model, result, by_vllm=checks.settings_of(role).kind == "vllm")
             _check_norms(checks, role, model, result)
 

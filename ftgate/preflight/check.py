@@ -11,7 +11,7 @@ from ftgate.artifacts.resolve import open_cache
 from ftgate.config.engine import EngineSettings
 from ftgate.config.generation import GenerationSettings
 from ftgate.datasets.suites import repeats_text
-from ftgate.domain import Item, Model, Side
+from ftgate.domain import Item, Model
 from ftgate.engines.base import base_of
 from ftgate.engines.chat_template import chat_of
 from ftgate.jobs.prepare import JobDraft
@@ -128,8 +128,7 @@ class _ModelChecks(CheckState):
         own = model.kind == "full"
         if base_of(model) is model:  # of an adapter's base all is said with the base
             self._check_loadable(role, model, size.quantisation)
-        if role != "judge":
-            self._check_told_quantisation("base" if role == "base" else "candidate", base_of(model), size.quantisation)
+        self._check_told_quantisation(role, base_of(model), size.quantisation)
         self.facts[role] = ModelFacts(
             reference=model.reference,
             kind=model.kind,
@@ -167,9 +166,10 @@ class _ModelChecks(CheckState):
         for reason in why_unloadable(config, by_architecture=settings.kind != "transformers"):
             self.refuse(f"{weights.reference}: config.json: {reason}", "save model and config.json again, together")
 
-    def _check_told_quantisation(self, side: Side, weights: Model, stored: str) -> None:
+    def _check_told_quantisation(self, role: str, weights: Model, stored: str) -> None:
         """Refuse weights that the engine does not quantise as the policy says."""
-        if problem := told_problem(self.settings, side, stored, weights.path):
+        field = f"{self.section_of(role, 'quantization')}.quantization"
+        if problem := told_problem(self.settings_of(role), field, stored, weights.path, cpu=self.cpu):
             self.refuse(f"{weights.reference}: {problem[0]}", problem[1])
 
     def note_rows(self) -> None:

@@ -59,6 +59,15 @@ class CheckState:
             return judge.engine if judge and judge.engine else self.settings.shared
         return self.settings.of("base" if role == "base" else "candidate")
 
+    def section_of(self, role: str, field: str) -> str:
+        """The section of the policy that sets an engine's field for the model with this role."""
+        judge = self.draft.policy.judge
+        if role == "judge":
+            return "judge.engine" if judge and judge.engine else "engine"
+        side = "base" if role == "base" else "candidate"
+        own = getattr(self.settings, side)
+        return f"engine.{side}" if own is not None and getattr(own, field) else "engine"
+
     def refuse(self, message: str, hint: str) -> None:
         """Add a problem, once: base and candidate may have the same one."""
         if all((other.message, other.hint) != (message, hint) for other in self.draft.problems.found):

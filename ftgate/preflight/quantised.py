@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ftgate.config.engine import EngineSettings
-from ftgate.domain import Side
 from ftgate.engines.vllm.startup import resolved_dtype
 from ftgate.models.dimensions import QUANTISED_BESIDE
 
@@ -24,6 +23,8 @@ ON_LOADING = frozenset(
     | {"int8_per_channel_weight_only", "nvfp4_per_token", "gpt_oss_mxfp4", "deepseek_v4_fp8"}
 )
 """Names that vLLM 0.32 takes for weights that are not stored quantised, all of them in 16 bits alone."""
+ON_CPUS = frozenset({"experts_int8", "int8_per_channel_weight_only"})
+"""Those that vLLM 0.32 runs on a CPU; with any other it ends while it starts."""
 AS_STORED = frozenset(
     {"awq", "auto_awq", "awq_marlin", "gptq", "auto_gptq", "gptq_marlin", "moe_wna16", "compressed-tensors", "quark"}
     | {"modelopt", "modelopt_fp4", "modelopt_mxfp8", "modelopt_mixed", "torchao", "inc", "online"}
@@ -61,16 +62,17 @@ def quantisation_problem(
     return None
 
 
-def told_problem(settings: EngineSettings, side: Side, stored: str, weights: Path) -> tuple[str, str] | None:
-    """Why vLLM does not quantise the ``weights`` of one of the two models as the policy says, and what to do.
+def told_problem(
+    settings: EngineSettings, field: str, stored: str, weights: Path, *, cpu: bool
+) -> tuple[str, str] | None:
+    """Why vLLM does not quantise the ``weights`` of a model as ``field`` of the policy says, and what to do.
 
-    ``stored`` is the method that the weights' config.json names, or empty. None if there is nothing to object to.
+    ``settings`` are the model's own; ``stored`` is the method that the weights' config.json names, or empty. None if
+    there is nothing to object to.
     """
-    method = settings.of(side).quantization
+    method = settings.quantization
     if method is None:
         return None
-    own = getattr(settings, side)
-    field = f"engine.{side}.quantization" if own is not None and own.quantization else "engine.quantization"
     hint = f"leave {field} out, as weights that are stored quantised say it themselves, or quantise on loading: fp8"
     if method not in ON_LOADING | AS_STORED:
         what = "does not load" if method in NOT_IN_VLLM else "does not take"
@@ -78,8 +80,10 @@ def told_problem(settings: EngineSettings, side: Side, stored: str, weights: Pat
         return f"{field} is {method}, which vLLM {what}; it takes {taken}", hint
     if stored:
         return None
+    if cpu and method in ON_LOADING - ON_CPUS:
+        return f"{field} is {method}, which vLLM does not do on a CPU", f"leave {field} out, or use a GPU"
     if method in AS_STORED and not any((weights / name).is_file() for name in QUANTISED_BESIDE):
         return f"{field} is {method}, which quantises nothing by itself, and the weights are not stored quantised", hint
-    if method in ON_LOADING and resolved_dtype(settings.of(side)) == "float32":
+    if method in ON_LOADING and resolved_dtype(settings) == "float32":
         return f"{field} is {method}, which vLLM does not do in float32", "set dtype: bfloat16 or float16 beside it"
     return None

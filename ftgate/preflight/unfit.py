@@ -26,7 +26,7 @@ def too_long_suites(configuration: Configuration, resolvers: Resolvers) -> dict[
     Of several models that are asked, those of the one with the least room. Anything else that is wrong is left for the
     run to say.
     """
-    return too_long_prompts(preflight(load_configured(configuration, resolvers), detect(), build=lambda _: None))
+    return too_long_prompts(preflight(load_configured(configuration, resolvers), detect(), build=lambda _: []))
 
 
 def too_long_prompts(result: Preflight) -> dict[str, Prompts]:

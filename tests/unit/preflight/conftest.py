@@ -9,6 +9,7 @@ import pytest
 from support.world import World
 
 from ftgate.jobs.prepare import load_all
+from ftgate.preflight.architecture import built_here
 from ftgate.preflight.check import preflight
 from ftgate.preflight.findings import Preflight
 from ftgate.preflight.hardware import Machine
@@ -26,6 +27,6 @@ def checked() -> Callable[[World], Preflight]:
 
     def check(world: World) -> Preflight:
         world.save()
-        return preflight(load_all(world.policy_path, world.manifest_path), Machine((), 64 << 30))
+        return preflight(load_all(world.policy_path, world.manifest_path), Machine((), 64 << 30), build=built_here)
 
     return check

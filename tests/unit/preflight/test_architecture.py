@@ -13,9 +13,12 @@ from safetensors.numpy import load_file, save_file
 from support.world import World, write_full
 from support.zoo import adapting, put
 
+from ftgate.jobs.prepare import load_all
 from ftgate.models.dimensions import why_unloadable
 from ftgate.preflight import architecture
+from ftgate.preflight.check import preflight
 from ftgate.preflight.findings import Preflight
+from ftgate.preflight.hardware import Machine
 
 Check = Callable[[World], Preflight]
 Tensors = dict[str, np.ndarray]
@@ -226,3 +229,34 @@ def test_the_configuration_is_read_as_text_of_one_file(world: World) -> None:
     assert dict(architecture._fields({"a": {"b": 1}})) == {"a": {"b": 1}, "a.b": 1}
     name, value = architecture._culprit({"kind": "KeyError", "text": "'gelx'", "key": "gelx"}, config)
     assert (name, value) == ("hidden_act", "gelx")
+
+
+def test_a_process_of_its_own_builds_the_same(tmp_path: Path) -> None:
+    """`check` builds apart, and a run in its own process."""
+    config = (write_full(tmp_path) / "config.json").read_text()
+    whole = {"config": config, "by_architecture": True, "shapes": {"model.norm.weight": [3]}}
+    requests = (json.dumps(whole), json.dumps({**whole, "config": '{"model_type": "newest"}'}))
+    apart = architecture.built_apart(requests)
+    assert apart == json.loads(json.dumps(architecture.built_here(requests)))
+    assert [bool(result.get("mismatched")) for result in apart] == [True, False]
+
+
+@pytest.mark.parametrize("request_", ["no JSON", '{"config": "{}"}'])
+def test_a_model_that_cannot_be_built_is_noted_and_left_to_the_engine(
+    request_: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert architecture.built_here((request_,)) == architecture.built_apart((request_,)) == []
+    monkeypatch.setattr(architecture, "BUILD_SECONDS", 0.01)
+    assert architecture.built_apart((request_, request_)) == []
+    candidate(world, "vllm")
+    world.save()
+    draft = load_all(world.policy_path, world.manifest_path)
+    result = preflight(draft, Machine((), 64 << 30), build=lambda _: [])
+    assert messages(result) == []
+    assert "weights were not compared with config.json" in " ".join(result.notes)
+
+
+def test_more_layers_than_tensors_are_refused_and_not_built(world: World, checked: Check) -> None:
+    candidate(world, "vllm", num_hidden_layers=10**9)
+    (message,) = messages(checked(world))
+    assert message.startswith("models/x: config.json says num_hidden_layers 1,000,000,000, and there are ")

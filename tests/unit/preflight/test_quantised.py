@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from support.world import World
 
 from ftgate.config.engine import EngineSettings
-from ftgate.preflight.quantised import AS_STORED, ON_LOADING, quantisation_problem, told_problem
+from ftgate.preflight.findings import Preflight
+from ftgate.preflight.quantised import AS_STORED, ON_CPUS, ON_LOADING, quantisation_problem, told_problem
 
+FIELD = "engine.quantization"
 VLLM = EngineSettings()
 TRANSFORMERS = EngineSettings(kind="transformers")
 
@@ -40,38 +45,62 @@ def test_what_transformers_does_not_run_is_sent_to_vllm() -> None:
 @pytest.mark.parametrize(
     ("told", "stored", "said"),
     [
-        ("nonsense", "", "engine.candidate.quantization is nonsense, which vLLM does not take; it takes auto_awq, "),
-        ("nonsense", "gptq", "engine.candidate.quantization is nonsense, which vLLM does not take"),
-        ("bitsandbytes", "", "engine.candidate.quantization is bitsandbytes, which vLLM does not load"),
-        ("gguf", "", "engine.candidate.quantization is gguf, which vLLM does not load"),
+        ("nonsense", "", "engine.quantization is nonsense, which vLLM does not take; it takes auto_awq, "),
+        ("nonsense", "gptq", "engine.quantization is nonsense, which vLLM does not take"),
+        ("bitsandbytes", "", "engine.quantization is bitsandbytes, which vLLM does not load"),
+        ("gguf", "", "engine.quantization is gguf, which vLLM does not load"),
         *((name, "", f"quantization is {name}, which quantises nothing by itself") for name in sorted(AS_STORED)),
         ("gptq_marlin", "gptq", ""),
         *((name, "", "") for name in sorted(ON_LOADING)),
     ],
 )
 def test_vllm_is_told_of_a_quantisation_that_it_can_do(told: str, stored: str, said: str, tmp_path: Path) -> None:
-    settings = EngineSettings.model_validate({"dtype": "bfloat16", "candidate": {"quantization": told}})
-    assert told_problem(settings, "base", stored, tmp_path) is None
-    problem = told_problem(settings, "candidate", stored, tmp_path)
+    settings = EngineSettings(dtype="bfloat16", quantization=told)
+    problem = told_problem(settings, FIELD, stored, tmp_path, cpu=False)
     assert (problem is None) == (said == "")
     assert problem is None or said in problem[0]
 
 
-def test_the_field_of_both_models_is_named_as_such(tmp_path: Path) -> None:
-    settings = EngineSettings.model_validate({"dtype": "bfloat16", "quantization": "awq", "base": {"dtype": "float16"}})
-    for side in ("base", "candidate"):
-        problem = told_problem(settings, side, "", tmp_path)
-        assert problem is not None
-        assert problem[0].startswith("engine.quantization is awq")
+def test_nothing_is_quantised_where_the_policy_names_no_method(tmp_path: Path) -> None:
+    assert told_problem(EngineSettings(), FIELD, "", tmp_path, cpu=True) is None
+
+
+def test_weights_may_say_how_they_are_stored_beside_their_configuration(tmp_path: Path) -> None:
+    settings = EngineSettings(dtype="bfloat16", quantization="awq")
+    assert told_problem(settings, FIELD, "", tmp_path, cpu=False) is not None
     (tmp_path / "quant_config.json").write_text("{}")
-    assert told_problem(settings, "base", "", tmp_path) is None, "vLLM reads it there"
+    assert told_problem(settings, FIELD, "", tmp_path, cpu=False) is None, "vLLM reads it there"
+
+
+@pytest.mark.parametrize("method", sorted(ON_LOADING))
+def test_a_cpu_does_not_quantise_as_a_gpu_does(method: str, tmp_path: Path) -> None:
+    settings = EngineSettings(dtype="bfloat16", quantization=method)
+    problem = told_problem(settings, FIELD, "", tmp_path, cpu=True)
+    assert (problem is None) == (method in ON_CPUS)
+    assert problem is None or problem[0] == f"engine.quantization is {method}, which vLLM does not do on a CPU"
+
+
+@pytest.mark.parametrize(
+    ("engine", "judge", "field"),
+    [
+        ({"quantization": "gguf", "base": {"dtype": "float16"}}, {}, "engine.quantization"),
+        ({"candidate": {"quantization": "gguf"}}, {}, "engine.candidate.quantization"),
+        ({}, {"engine": {"kind": "vllm", "quantization": "gguf"}}, "judge.engine.quantization"),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(
+    world: World, checked: Callable[[World], Preflight], engine: Any, judge: Any, field: str
+) -> None:
+    world.policy["engine"] = {"kind": "vllm", "dtype": "bfloat16", **engine}
+    world.policy["judge"] |= judge
+    assert any(f": {field} is gguf, which vLLM does not load" in p.message for p in checked(world).problems)
 
 
 def test_nothing_is_quantised_on_loading_in_float32(tmp_path: Path) -> None:
-    settings = EngineSettings.model_validate({"dtype": "float32", "candidate": {"quantization": "fp8"}})
-    problem = told_problem(settings, "candidate", "", tmp_path)
+    settings = EngineSettings(dtype="float32", quantization="fp8")
+    problem = told_problem(settings, FIELD, "", tmp_path, cpu=False)
     assert problem is not None
-    assert "engine.candidate.quantization is fp8, which vLLM does not do in float32" in problem[0]
+    assert "engine.quantization is fp8, which vLLM does not do in float32" in problem[0]
 
 
 @pytest.mark.engine
