@@ -84,8 +84,7 @@ def steps(report: Report) -> list[str]:
     suggestions = []
     if worse := [numbers.subject(name) for name, part in failing(report) if part.status == "block"]:
         suggestions.append(
-            "Compare the training data with the deployed model's, and add what is missing for "
-            f"{' and '.join(worse)}."
+            f"Compare the training data with the deployed model's, and add what is missing for {' and '.join(worse)}."
         )
     for name, part in failing(report):
         if part.status != "block" and report.measurements[name].status not in _FAILING:

@@ -130,10 +130,10 @@ def _at_start(name: str) -> str:
 def _undecided(undecided: Sequence[NamedMeasurement]) -> str:
     """What may be lost where too little is known."""
     worse = [(name, m) for name, m in undecided if m.change is not None and _is_worse(m)]
-    known = [_by(name, m) for name, m in worse if numbers.kind(m.unit) != "other"]
-    if not known:
+    estimates = [_by(name, m) for name, m in worse if numbers.kind(m.unit) != "other"]
+    if not estimates:
         return f"Not known yet: {numbers.in_sentence(undecided[0][0])} is undecided"
-    return f"Not certain yet. Best estimate: {'; '.join(known[:MOST_TOLD])}"
+    return f"Not certain yet. Best estimate: {'; '.join(estimates[:MOST_TOLD])}"
 
 
 def _trust(m: MeasurementReport) -> str:

@@ -73,8 +73,8 @@ def more_steps(report: Report, steps: Sequence[str]) -> list[str]:
     if not steps or numbers.outcome(report) == "allow":
         return list(steps)
     shown = first_step(report, steps)
-    whole = shown is not None and (imperative(steps[0]) == steps[0].rstrip(".") or _recipe(steps[0]) == shown.details[:1])
-    return list(steps[1:] if whole else steps)
+    opened = shown is not None and _recipe(steps[0]) == shown.details[:1]
+    return list(steps[1:] if opened or imperative(steps[0]) == steps[0].rstrip(".") else steps)
 
 
 def _recipe(step: str) -> tuple[str, ...]:

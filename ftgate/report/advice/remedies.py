@@ -234,10 +234,11 @@ def _by_distance(part: SliceReport) -> bool:
 def _divide(way: str, expected: str) -> str:
     """How a temperature gets into the weights: logits are linear in the output layer."""
     turn = f"Turn its confidence {way}" if way else "Correct its confidence"
+    size = f" ({expected})" if expected else ""
     return (
-        f"{turn} (temperature scaling); no retraining needed: fit the temperature{f' ({expected})' if expected else ''} "
-        "on data outside this test, then divide the `lm_head` weights by it; untie them from the input embeddings "
-        "first if they are tied"
+        f"{turn} (temperature scaling); no retraining needed: fit the temperature{size} on data outside "
+        "this test, then divide the `lm_head` weights by it; untie them from the input embeddings first if they are "
+        "tied"
     )
 
 
