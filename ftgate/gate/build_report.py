@@ -263,11 +263,11 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
 
 
 def _overlap(job: Job, name: str, *, with_name: bool) -> str:
-    """How many items the training data contain: ``3 of 200 items occur in the training data (first at line 17)``."""
+    """How many rows the training data contain: ``3 of the suite's 200 rows occur in the training data, too``."""
     overlap, total = job.overlaps[name], job.suite_size(name)
     text = f"{in_sentence(name)}: " if with_name else ""
     one = len(overlap.contained) == 1
-    text += f"{len(overlap.contained)} of {total} items {'occurs' if one else 'occur'} in the training data"
+    text += f"{len(overlap.contained)} of the suite's {total} rows {'occurs' if one else 'occur'} in the training data"
     if overlap.contained:
         first = min(match.line for match in overlap.contained.values())
         text += f" (first at line {first}) and {'is' if one else 'are'} left out"

@@ -237,7 +237,7 @@ def _with_overlap_details(estimate: Estimate, job: Job, overlap: Overlap) -> Est
 
 def _exclusion_note(overlap: Overlap, total: int) -> str:
     one = len(overlap.contained) == 1
-    items = f"{len(overlap.contained)} of {total} items {'occurs' if one else 'occur'} in the training data"
+    items = f"{len(overlap.contained)} of the suite's {total} rows {'occurs' if one else 'occur'} in the training data"
     return f"{items} and {'does' if one else 'do'} not count"
 
 

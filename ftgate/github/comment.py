@@ -18,7 +18,7 @@ from ftgate.github.runner_paths import without_paths
 from ftgate.measurements.registry import in_order
 from ftgate.report import numbers
 from ftgate.report.advice.files import path_as_code
-from ftgate.report.advice.first_step import AUTHOR, RUNNER, FirstStep
+from ftgate.report.advice.first_step import AUTHOR, REVIEWER, RUNNER, FirstStep
 from ftgate.report.escape import as_code, block, code, inline, prose
 from ftgate.report.links import CommentLinks
 from ftgate.report.render import COMMENT_LIMIT, MARKER, render_comment
@@ -33,8 +33,10 @@ DIFF_LIMIT = 6_000
 LEAST_SECTION = 1_500
 """Fewest characters that a model's section gets, however many models there are."""
 MOST_LISTED = 100
+NOT_THE_MODEL = "This says nothing about the model."
 UNKNOWN = "Not known: the model was not tested."
-RERUN = "press “Re-run failed jobs” on the page of this run"
+RERUN = "press “Re-run failed jobs” on"
+THIS_RUN = "the page of this run"
 FAILED = "the evaluation failed: "
 """How a problem begins that an evaluation gave as its reason."""
 LEFT_NO_REPORT = "left no report"
@@ -146,7 +148,7 @@ def _heading(content: CommentContent) -> list[str]:
     lines = [f"## {numbers.headline(content.verdict)}: {models}"]
     problems = [f"- {inline(without_paths(problem), 600)}" for problem in content.problems[:20]]
     if content.problems and not content.sections and content.verdict == "error":
-        lines += [_cause(content.problems), _next(content.problems)]
+        lines += [_cause(content.problems), _next(content.problems, content.links)]
         problems = problems[1:]
     lines += ["\n".join(problems)] if problems else []
     if len(content.sections) > 1:
@@ -190,7 +192,7 @@ def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
         f"## {numbers.headline('error')}: {code(section.title, 80)}",
         _cause(section.problems),
         f"**What was lost:** {UNKNOWN}",
-        _next(section.problems),
+        _next(section.problems, links),
         "\n".join(f"- Also: {prose(without_paths(problem), 400)}" for problem in section.problems[1:10]),
         links.row("error"),
     ]
@@ -206,22 +208,31 @@ def _cause(problems: Sequence[str]) -> str:
         what = f"The model was not tested, because the gate itself failed: {shown}"
     if (manifest := _MANIFEST.match(first)) and LEFT_NO_REPORT not in first:
         what = f"The model was not tested, because {as_code(manifest[1])} is wrong: {first[manifest.end() :]}"
+    elif server := _silent_server(first):
+        failed = f"the {server['role']} server failed: {shown.rstrip('.')}"
+        what = f"The model was not tested, because {failed}. {NOT_THE_MODEL}"
     return f"**Why:** {prose(what if what.endswith('.') else f'{what}.', 700)}"
 
 
-def _next(problems: Sequence[str]) -> str:
+def _silent_server(problem: str) -> re.Match[str] | None:
+    """The server that a problem is about, where the server itself is at fault."""
+    return _SERVER.search(problem) if _SILENT.search(problem) else None
+
+
+def _next(problems: Sequence[str], links: CommentLinks) -> str:
     """Whose turn it is after an error, and the one thing to do: the cause stands above it."""
     first = without_paths(problems[0]) if problems else ""
     manifest = _MANIFEST.match(first.removeprefix(FAILED))
-    step = FirstStep(RUNNER, f"Repair what failed, then {RERUN}.")
+    doer, action, again = RUNNER, "Repair what failed", True
     if not first or LEFT_NO_REPORT in first:
-        step = FirstStep(RUNNER, f"Look into the log of this run for what stopped it, repair that, then {RERUN}.")
+        action = "Look into the log of this run for what stopped it, repair that"
     elif manifest:
-        step = FirstStep(AUTHOR, f"Correct {path_as_code(manifest[1])} and push.")
-    elif (server := _SERVER.search(first)) and _SILENT.search(first):
-        what = f"Get {as_code(server['address'])} answering again, then {RERUN}."
-        step = FirstStep(f"whoever runs the {server['role']} server", what)
-    return f"**{step.heading}:** {prose(step.action, 600)}"
+        doer, action, again = AUTHOR, f"Correct {path_as_code(manifest[1])} and push", False
+    elif server := _silent_server(first):
+        whom = f"whoever runs the {server['role']} server"
+        doer, action = REVIEWER, f"Ask {whom} to get it answering ({as_code(server['address'])})"
+    then = f", then {RERUN} {links.to_run(THIS_RUN)}" if again else ""
+    return f"**{FirstStep(doer, action).heading}:** {prose(action, 600)}{then}."
 
 
 def _headline(section: CommentSection) -> str:

@@ -26,6 +26,16 @@ def cautions(report: Report) -> list[str]:
     return [f"{text} {rest}"]
 
 
+def unmet_checks(report: Report) -> list[str]:
+    """The checks on the test itself that are not met: what is so, then what was expected."""
+    unmet = [entry for entry in report.checklist if entry.ok is False]
+    return [f"{entry.evidence.rstrip('.')} (expected: {_inside(entry.item.rstrip('.'))})." for entry in unmet]
+
+
+def _inside(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
 def _turned_round(report: Report) -> Iterator[str]:
     """The measurements that people's grades decided otherwise than the judge alone would have."""
     for name, m in report.measurements.items():

@@ -28,6 +28,8 @@ RISEN_MORE = {
 }
 """What a candidate does that blocks, where it is not an answer of some kind that it gives."""
 CUT = "rise in cut answers"
+LIKELY = "likely range"
+"""What sentences call the interval."""
 NEARLY_ALL = 0.9
 """From this share on, a loss has no percentage: after a judge's floor it says no more than that."""
 
@@ -77,10 +79,10 @@ def explanation(report: Report) -> str:
     if lead.holding:
         supporting = f"In the policy, {numbers.in_sentence(lead.against_base[0][0])} is supporting: that holds instead "
         undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
-        others = [_others(lead.against_base[1:], "Also holding"), _others(undecided, "Also undecided")]
+        others = [_others(lead.against_base[1:], "Also holding", _briefly), _others(undecided, "Also undecided")]
         return _sentences(f"{name} {_harm(*lead.against_base[0])}", f"{supporting}of blocking", *others)
     if lead.against_base:
-        others = [_others(lead.against_base[1:], "Also blocking")]
+        others = [_others(lead.against_base[1:], "Also blocking", _briefly)]
         return _sentences(f"{name} {_harm(*lead.against_base[0])}", *others)
     if lead.against_deployed:
         return _worse_than_deployed(report, name, lead.against_deployed, measurements)
@@ -137,13 +139,11 @@ def _harm(name: str, m: MeasurementReport) -> str:
         gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
         return f"{gained} on {where}{likely}; {limit}"
     if kind == "ece":
-        most = numbers.compact_limit(m.limits, m.unit).removeprefix("< ")
-        grew = f"the gap between its confidence and its accuracy grew by {amounts.size(m.change, m.unit)}"
-        return f"{_leaning(m)}: {grew}{likely}; under {most} is allowed"
+        return f"{_leaning(m)}: its confidence error grew by {amounts.size(m.change, m.unit)}{likely}; {limit}"
     if kind == "rise":
         return f"{_risen(m)}{likely}; {limit}"
     if kind == "drop" and m.change >= NEARLY_ALL:
-        return f"lost nearly all that the base had on {where}; {limit}"
+        return f"lost nearly all of the base's score on {where}; {limit}"
     of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
     return f"{numbers.change(m.change, m.unit)}{of_base} on {where}{likely}; {limit}"
 
@@ -151,8 +151,9 @@ def _harm(name: str, m: MeasurementReport) -> str:
 def _risen(m: MeasurementReport) -> str:
     """What the candidate now does more often, and by how much."""
     if m.unit == CUT:
-        often = "never stops" if (m.candidate or 0.0) >= NEARLY_ALL else "fails to stop more often"
-        return f"{often}: answers cut at the token limit rose by {amounts.size(m.change, m.unit)}"
+        often = "never stops by itself" if (m.candidate or 0.0) >= NEARLY_ALL else "fails to stop more often"
+        cut, of_base = numbers.answers(m.candidate, m.n, m.unit), numbers.answers_of(m.base, m.n, m.unit)
+        return f"{often}: {cut} had to be cut off at the token limit (base: {of_base})"
     more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
     return f"{more}, by {amounts.size(m.change, m.unit)}"
 
@@ -161,6 +162,18 @@ def _leaning(m: MeasurementReport) -> str:
     """How the candidate's confidence misses its accuracy, as far as the report tells."""
     words = _LEANING.fullmatch(str(mapping(m.details.get("candidate")).get("in_words", "")))
     return _TOO_SURE[words[1]] if words else "is less well calibrated than the base"
+
+
+def _briefly(m: MeasurementReport) -> str:
+    """How bad it is in a few words, for a measurement that is named after the first one."""
+    if m.change is None or numbers.kind(m.unit) == "other":
+        return ""
+    if (lost := lost_slices(m)) and not whole_is_beyond(m):
+        return f"slice {as_code(lost[0].name)}: {numbers.change(lost[0].change, 'relative drop')}"
+    if numbers.kind(m.unit) == "rise":
+        now, before = (numbers.score(share, m.unit) for share in (m.candidate, m.base))
+        return f"{now} {numbers.risen(m.unit)}; base: {before}"
+    return numbers.change(m.change, m.unit)
 
 
 def _slice_harm(name: str, lost: Sequence[SliceReport]) -> str:
@@ -183,7 +196,7 @@ def _likely(m: MeasurementReport) -> str:
     """The interval in plain words: `` (likely range: 3.1 to 11.9)``; empty without one."""
     if None in m.interval:
         return ""
-    return f" (likely range: {amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)})"
+    return f" ({LIKELY}: {amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)})"
 
 
 def _likely_unless_beyond(m: MeasurementReport) -> str:
@@ -199,27 +212,21 @@ def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement])
     blocks = "The policy blocks what is undecided" if report.verdict == "block" else ""
     first, m = undecided[0]
     if straddles(m) and CONTAINS_LIMIT in m.reason:
-        return _sentences(f"{name} {_open(first, m)}", also, blocks)
+        return _sentences(_open(name, first, m), also, blocks)
     return _sentences(f"Undecided on {numbers.in_sentence(first)}: {m.reason.rstrip('.')}", also, blocks)
 
 
-def _open(name: str, m: MeasurementReport) -> str:
-    """What the candidate may have lost, or gained, where the interval contains the limit."""
-    perhaps = "may not have gained enough" if "min_gain" in m.limits else "may have lost too much"
-    kind, where = numbers.kind(m.unit), f"on {numbers.subject(name)}"
-    changed, likely = numbers.change(m.change, m.unit), _likely(m)
+def _open(candidate: str, name: str, m: MeasurementReport) -> str:
+    """What the candidate has lost, or gained, within the interval, which contains the limit."""
+    likely = amounts.between(amounts.within_reach(m.interval, m.base, m.unit), m.unit)
     what = {
-        "ece": f"By estimate its confidence has {changed} than the base's{likely}",
-        "rise": f"By estimate it gives {changed} {numbers.risen(m.unit)}{likely}",
-    }.get(kind, f"By estimate it {changed}{likely}")
-    if amounts.NO_CHANGE in changed:
-        what = f"{changed.capitalize()} by estimate{likely}"
-    if kind in ("ece", "rise"):
-        perhaps = "may have become worse"
-    why = f"{numbers.count(m.n)} test items are too few to tell"
+        "ece": f"its confidence has {likely} than the base's",
+        "rise": f"{candidate} gives {likely} {numbers.risen(m.unit)}",
+    }.get(numbers.kind(m.unit), f"{candidate} {likely} on {numbers.subject(name)}")
+    why = f"{numbers.count(m.n)} test items are too few to decide"
     if TOO_CLOSE in m.reason:
-        why = "it is so close to the limit that more test items would not tell"
-    return f"{perhaps} {where}: {why}. {what}, and {amounts.allowed(m.limits, m.unit)}"
+        why = "Too close to the limit for more test items to decide"
+    return f"{why}: {what}, and {amounts.allowed(m.limits, m.unit)}"
 
 
 def _worse_than_deployed(
@@ -231,9 +238,9 @@ def _worse_than_deployed(
     """What keeps it from taking the place of the incumbent, and that the base does not, where that is so."""
     if report.verdict != "block":
         return _sentences(f"{name} {deployed.standing(*worse[0])}")
-    also = _others(worse[1:], "Also worse than the deployed model")
+    also = _others(worse[1:], "Also worse than the deployed model", deployed.lower)
     fine = all(m.status in ("pass", "warn", "not_applicable") for _, m in measurements)
-    passes = "It passes against the base, but must also pass against the deployed model" if fine else ""
+    passes = "Passing against the base is not enough" if fine else ""
     return _sentences(f"{name} {deployed.harm(*worse[0])}", also, passes)
 
 
@@ -248,8 +255,8 @@ def _allowed(name: str, measurements: Sequence[NamedMeasurement], *, advisory: b
             gains.append(f"{gained} on {numbers.subject(each)}{_likely(m)}")
     within = "every limit that decides" if advisory else f"every {'other ' if unmeasured else ''}limit"
     if warned := [(each, m) for each, m in measurements if m.status == "warn"]:
-        near = _others(warned[1:], "also near its limit" if len(warned) == 2 else "also near their limits")
-        text = f"stays within {within}, but near one: {_near(*warned[0])}{f'; {near}' if near else ''}"
+        near = _others(warned[1:], "Also near its limit" if len(warned) == 2 else "Also near their limits")
+        text = f"stays within {within}, but near one: {_near(*warned[0])}{f'. {near}' if near else ''}"
         text += f". It {' and '.join(gains)}" if gains else ""
     else:
         text = " and ".join([*gains, f"stays within {within}"])
@@ -257,15 +264,16 @@ def _allowed(name: str, measurements: Sequence[NamedMeasurement], *, advisory: b
 
 
 def _near(name: str, m: MeasurementReport) -> str:
-    """A loss near its limit: ``general skills lost 8.6 %, and a loss under 10 % is allowed``.
+    """A loss near its limit: ``general skills lost 8.6 % of what the base had; a loss under 10 % is allowed``.
 
     Its interval stands there where the estimate alone does not reach the warning limit.
     """
     lost = " " if numbers.kind(m.unit) in ("drop", "loss") and m.change else ": "
     warn = m.limits.get("warn")
     likely = "" if warn is not None and m.change is not None and m.change >= warn else _likely(m)
-    changed = f"{numbers.in_sentence(name)}{lost}{numbers.change(m.change, m.unit)}{likely}"
-    return f"{changed}, and {amounts.allowed(m.limits, m.unit)}"
+    of_base = f" {amounts.OF_BASE}" if numbers.kind(m.unit) == "drop" and m.change else ""
+    changed = f"{numbers.in_sentence(name)}{lost}{numbers.change(m.change, m.unit)}{of_base}{likely}"
+    return f"{changed}; {amounts.allowed(m.limits, m.unit)}"
 
 
 def _against_deployed(report: Report) -> list[str]:
@@ -309,7 +317,7 @@ def _too_few(m: MeasurementReport) -> str:
     """How many items there were of those that it needs, where that is what keeps it open."""
     if m.least_n is None or m.n >= m.least_n:
         return ""
-    return f"only {numbers.count(m.n)} test items; {numbers.count(m.least_n)} are needed"
+    return f"{numbers.count(m.n)} test items, {numbers.count(m.least_n)} are needed"
 
 
 def _sentences(*parts: str) -> str:

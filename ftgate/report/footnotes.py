@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ftgate.measurements import registry
-from ftgate.report import deployed, numbers
-from ftgate.report.explanation import listed
+from ftgate.report import deployed, numbers, tables
+from ftgate.report.explanation import LIKELY, explanation, listed
 from ftgate.report.schema import Report
 
 SMALLEST_FLOOR = 0.0005
@@ -47,7 +47,9 @@ def scales(report: Report, *, errors: bool = True) -> str:
     units = {m.unit for m in report.measurements.values()}
     units |= {m.incumbent.unit for m in report.measurements.values() if m.incumbent is not None}
     kinds = {numbers.kind(unit) for unit in units}
-    parts = ["Scores are out of 100."] if kinds & {"drop", "gain", "loss"} else []
+    parts = ["The base is the model before fine-tuning."]
+    parts += [f"The {LIKELY} is the {tables.interval_heading(report)} of the table."] * (LIKELY in explanation(report))
+    parts += ["Scores are out of 100."] if kinds & {"drop", "gain", "loss"} else []
     if "drop" in kinds:
         of_whom = "the base's or the deployed model's" if deployed.compared(report) else "the base's"
         parts.append(f"A loss or gain in % is a share of {of_whom} score{_floors(report)}.")

@@ -10,7 +10,7 @@ DOCS_OF: dict[str, str] = {
     "warn": "reading-a-report.md#may-merge",
     "block": "reading-a-report.md#do-not-merge",
     "hold": "reading-a-report.md#more-evidence-needed",
-    "error": "reading-a-report.md#not-judged",
+    "error": "reading-a-report.md#not-tested",
 }
 """The page of the documentation on each outcome."""
 _SAFE = "/:@!$&'*+,;=~-._?#%"
@@ -41,7 +41,15 @@ class CommentLinks:
             "What this verdict means": about,
             "How to waive this verdict": self.waive if outcome in ("block", "hold") else "",
         }
-        return " · ".join(f"[{name}]({_address(url)})" for name, url in named.items() if url.startswith("https://"))
+        return " · ".join(_link(name, url) for name, url in named.items() if url.startswith("https://"))
+
+    def to_run(self, words: str) -> str:
+        """``words`` as a link to the run in Markdown; without its address the words alone."""
+        return _link(words, self.run) if self.run.startswith("https://") else words
+
+
+def _link(name: str, url: str) -> str:
+    return f"[{name}]({_address(url)})"
 
 
 def _address(url: str) -> str:

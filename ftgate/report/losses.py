@@ -30,7 +30,7 @@ def lost(report: Report) -> str:
     lead = leading(report)
     if lead.against_base and report.verdict != "allow":
         if lead.undecided:
-            return f"{_undecided(*lead.against_base[0])}."
+            return f"{_undecided(lead.against_base)}."
         return _sentences([_fallen(name, m) for name, m in lead.against_base[:MOST_TOLD]])
     if lead.against_deployed and report.verdict != "allow":
         fallen = enumerate(lead.against_deployed[:MOST_TOLD])
@@ -57,15 +57,24 @@ def _costs(report: Report) -> str:
 
 
 def _each(worse: Sequence[NamedMeasurement]) -> str:
-    return listed([f"{numbers.in_sentence(name)} {_by(m)}" for name, m in worse])
+    return listed([f"{_by(name, m)}{' (may be chance)' if _may_be_chance(m) else ''}" for name, m in worse])
 
 
-def _by(m: MeasurementReport) -> str:
-    """``84.7 → 77.4 of 100``; of confidence, whose errors hold chance, the change."""
-    if numbers.kind(m.unit) in ("ece", "other"):
-        return f"({numbers.change(m.change, m.unit)})"
+def _by(name: str, m: MeasurementReport) -> str:
+    """``general skills 84.7 → 77.4 of 100``; of confidence, whose errors hold chance, the change."""
+    title = numbers.in_sentence(name)
+    if numbers.kind(m.unit) == "ece":
+        return f"{title} error up by {amounts.size(m.change, m.unit)}"
+    if numbers.kind(m.unit) == "other":
+        return f"{title} ({numbers.change(m.change, m.unit)})"
     what = f" {numbers.risen(m.unit)}" if numbers.kind(m.unit) == "rise" else ""
-    return f"{numbers.scores(m.base, m.candidate, m.unit)}{what}"
+    return f"{title} {numbers.scores(m.base, m.candidate, m.unit)}{what}"
+
+
+def _may_be_chance(m: MeasurementReport) -> bool:
+    """Whether the interval of a loss contains no change."""
+    bound = m.interval[1] if m.worse == "down" else m.interval[0]
+    return bound is not None and (bound >= 0 if m.worse == "down" else bound <= 0)
 
 
 def _is_worse(m: MeasurementReport) -> bool:
@@ -88,8 +97,8 @@ def _fallen(name: str, m: MeasurementReport) -> str:
         more = _RISEN.get(m.unit, f"It gives {{}} {numbers.risen(m.unit)}")
         both = [numbers.score(value, m.unit) for value in (m.candidate, m.base)]
         if m.unit in _OF_ANSWERS:
-            both = [numbers.answers(value, m.n, m.unit) for value in (m.candidate, m.base)]
-        return f"{more.format(both[0])} (base: {both[1].partition(' of ')[0]})"
+            both = [numbers.answers(m.candidate, m.n, m.unit), numbers.answers_of(m.base, m.n, m.unit)]
+        return f"{more.format(both[0])} (base: {both[1]})"
     if kind == "gain" and m.change >= 0:
         moved = numbers.scores(m.base, m.candidate, m.unit)
         return f"Nothing, but too little was gained: {numbers.in_sentence(name)} {moved}"
@@ -102,7 +111,7 @@ def _fallen_from_deployed(name: str, part: IncumbentReport, *, first: bool) -> s
     """The same against the incumbent, whose score stands in the base's place; the ``first`` says so."""
     moved = numbers.scores(part.score, part.candidate, part.unit)
     if part.status != "block":
-        return f"Not certain yet: {numbers.in_sentence(name)} {moved}, from the deployed model's"
+        return f"Not certain yet. Best estimate: {numbers.in_sentence(name)} {moved}, from the deployed model's"
     than = " than the deployed model's" if first else ""
     return _went_down(name, moved, part.clearly_worse or 0, part.n, f"clearly worse{than}")
 
@@ -118,24 +127,26 @@ def _at_start(name: str) -> str:
     return f"{title[:1].upper()}{title[1:]}"
 
 
-def _undecided(name: str, m: MeasurementReport) -> str:
+def _undecided(undecided: Sequence[NamedMeasurement]) -> str:
     """What may be lost where too little is known."""
-    if m.change is None or not _is_worse(m) or numbers.kind(m.unit) not in ("drop", "loss", "gain"):
-        return f"Not known yet: {numbers.in_sentence(name)} is undecided"
-    return f"Not certain yet: {numbers.in_sentence(name)} {numbers.scores(m.base, m.candidate, m.unit)}"
+    worse = [(name, m) for name, m in undecided if m.change is not None and _is_worse(m)]
+    estimates = [_by(name, m) for name, m in worse if numbers.kind(m.unit) != "other"]
+    if not estimates:
+        return f"Not known yet: {numbers.in_sentence(undecided[0][0])} is undecided"
+    return f"Not certain yet. Best estimate: {'; '.join(estimates[:MOST_TOLD])}"
 
 
 def _trust(m: MeasurementReport) -> str:
     """How sure it is, and how often it is right; without these the change alone."""
     both = [_sure_and_right(m, role) for role in ("candidate", "base")]
     if None in both:
-        return f"Trust in its confidence: {numbers.change(m.change, m.unit)} than the base's"
+        return f"Honest confidence: {numbers.change(m.change, m.unit)} than the base's"
     (sure, right), (sure_before, right_before) = (
         (_whole(sure), _whole(right)) for sure, right in (pair for pair in both if pair)
     )
-    contrast = "but right only" if both[0] and both[0][0] > both[0][1] else "and right"
+    only = "right only" if both[0] and both[0][0] > both[0][1] else "right"
     return (
-        f"Trust in its confidence: it is {sure} sure on average {contrast} {right} of the time "
+        f"Honest confidence: {sure} sure on average, {only} {right} of the time "
         f"(base: {sure_before} sure, {right_before} right)"
     )
 

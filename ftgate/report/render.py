@@ -29,7 +29,7 @@ from ftgate.report import (
 )
 from ftgate.report.advice.first_step import first_step, more_steps
 from ftgate.report.advice.next_steps import next_steps
-from ftgate.report.cautions import cautions
+from ftgate.report.cautions import cautions, unmet_checks
 from ftgate.report.explanation import explanation
 from ftgate.report.items import DEFINITION, ITEMS, ItemRow
 from ftgate.report.links import CommentLinks
@@ -216,6 +216,7 @@ def _comment_parts(report: Report) -> dict[str, Any]:
         "slices": comment_rows.slices(report),
         "sections": comment_rows.sections(report),
         "checks": comment_rows.checks(report),
+        "unmet_checks": unmet_checks(report)[: len(comment_rows.checks(report).failed)],
         "identity": comment_rows.identity(report),
         "chart": calibration_curve.mermaid(calibration_curve.bins_of(report)),
     }

@@ -64,7 +64,7 @@ def _print_steps(report: Report, console: Console) -> None:
     first = first_step(report, steps)
     if first is None:
         return
-    console.print(_text(first.heading, console, "bold"))
+    console.print(_text(plain_line(first.heading), console, "bold"))
     _print_point(first.action, console)
     for detail in first.details:
         _print_point(detail, console, indent=4)

@@ -16,6 +16,7 @@ Bounds = tuple[Number, Number]
 NONE = "—"
 """Shown for a missing number."""
 NO_CHANGE = "no change"
+NO_GAIN = "gained nothing"
 OF_BASE = "of what the base had"
 """What a relative change is a share of."""
 OF_DEPLOYED = "of what the deployed model had"
@@ -105,6 +106,11 @@ def answers(share: Number, n: int, unit: str) -> str:
     return f"{round(number):,} of {n:,} answers"
 
 
+def answers_of(share: Number, n: int, unit: str) -> str:
+    """The same as :func:`answers` beside another one, which says of what: ``3``, ``1.5 %``."""
+    return answers(share, n, unit).partition(" of ")[0]
+
+
 def possible(value: Number, unit: str) -> Number:
     """``value`` within what a change in this unit can be: nobody loses more than everything."""
     if value is None or kind(unit) == "other":
@@ -165,6 +171,27 @@ def interval(bounds: Bounds | None, unit: str) -> str:
     if low is None or high is None or kind(unit) == "other":
         return f"{change(low, unit)} to {change(high, unit)}"
     return _beside_word(f"{_number(low, unit)} to {size(high, unit)}", words.pop(), unit) if words else NO_CHANGE
+
+
+def between(bounds: Bounds, unit: str) -> str:
+    """An interval as a predicate: ``lost between 3.1 and 11.9 %``, ``lost up to 3.9 % or gained up to 1.2 %``.
+
+    With a bound missing it is the interval in words.
+    """
+    low, high = _near_first(bounds, unit)
+    words = [_word(bound or 0.0, unit) for bound in (low, high)]
+    if low is None or high is None or kind(unit) == "other":
+        return interval(bounds, unit)
+    if not any(words):
+        return NO_GAIN
+    if words[0] == words[1]:
+        return _beside_word(f"between {_number(low, unit)} and {size(high, unit)}", words[0], unit)
+    parts = [
+        _beside_word(f"up to {size(bound, unit)}", word, unit)
+        for bound, word in zip((high, low), reversed(words), strict=True)
+        if word
+    ]
+    return " or ".join(parts)
 
 
 def beside(value: Number, bounds: Bounds | None, unit: str) -> str:

@@ -63,7 +63,7 @@ def test_a_gain_on_trained_items_alone_is_no_gain(world: World) -> None:
     report, _ = gate(world, play(Player(target=0.6), "target", leaked, 1.0))
     target = report.measurements["target"]
     assert (target.n, target.change, target.status) == (140, 0.0, "inconclusive")
-    assert target.reason.endswith("60 of 200 items occur in the training data and do not count")
+    assert target.reason.endswith("60 of the suite's 200 rows occur in the training data and do not count")
     contaminated, everything = target.slices[-2:]
     assert (contaminated.name, contaminated.n, contaminated.candidate) == ("contaminated items", 60, 1.0)
     assert contaminated.change is not None
@@ -76,7 +76,9 @@ def test_a_gain_on_trained_items_alone_is_no_gain(world: World) -> None:
     lines = {entry.item: entry for entry in report.checklist}
     held_out = lines["The suite for its task is held out from the training data"]
     assert held_out.ok is False
-    assert held_out.evidence == "60 of 200 items occur in the training data (first at line 61) and are left out"
+    assert (
+        held_out.evidence == "60 of the suite's 200 rows occur in the training data (first at line 61) and are left out"
+    )
     assert lines["The other suites are held out from the training data"].ok is True
     assert report.provenance["suites"]["target"]["items"] == 200
     assert {e.item for e in target.improvements}.isdisjoint(leaked)
@@ -155,7 +157,7 @@ def test_a_single_clean_item_is_a_defined_result(world: World, name: str, total:
     found = report.measurements[name]
     assert report.verdict == "hold"
     assert found.n <= 1
-    assert f"{total - 1} of {total} items occur in the training data and do not count" in found.reason
+    assert f"{total - 1} of the suite's {total} rows occur in the training data and do not count" in found.reason
 
 
 @pytest.mark.parametrize("clean", [1, 2, 20])
@@ -164,7 +166,7 @@ def test_too_few_clean_items_hold_and_say_why(world: World, clean: int) -> None:
     report, _ = gate(world, play(CAREFUL, "forgetting", [], 1.0))
     found = report.measurements["forgetting"]
     assert (found.n, found.status) == (clean, "inconclusive")
-    assert f"{200 - clean} of 200 items occur in the training data and do not count" in found.reason
+    assert f"{200 - clean} of the suite's 200 rows occur in the training data and do not count" in found.reason
     if clean == 20:
         assert "too few: with fewer than 29" in found.reason
 

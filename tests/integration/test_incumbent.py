@@ -101,9 +101,9 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
 def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> None:
     report, _ = gate(deployed, script(CAREFUL, incumbent=BETTER))
     comment = (deployed.root / "out" / "comment.md").read_text(encoding="utf-8")
-    why = "**Why:** `bot` is worse than the model deployed today on general skills: it lost 10.5 % of"
-    assert f"{why} the deployed model's score" in comment
-    assert "It passes against the base, but must also pass against the deployed model." in comment
+    why = "**Why:** `bot` is worse than the model deployed today on general skills: its score is 10.5 % lower;"
+    assert f"{why} a loss under 5 % is allowed." in comment
+    assert "Passing against the base is not enough." in comment
     assert "| measurement | deployed → candidate (90 % interval) | limit |" in comment
     assert ": lost 10.5 % (5.9" in comment
     assert "The candidate was compared with the model deployed today" in comment

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ftgate.report import deployed, numbers
 from ftgate.report.advice.files import files_of, path_as_code
 from ftgate.report.advice.undecided import items_needed, what_settles
+from ftgate.report.cautions import unmet_checks
 from ftgate.report.explanation import listed
 from ftgate.report.schema import Report
 from ftgate.report.tables import by_weight
@@ -16,7 +17,7 @@ from ftgate.report.tables import by_weight
 AUTHOR, REVIEWER = "author", "reviewer"
 POLICY_OWNER = "policy owner"
 RUNNER = "whoever runs the gate"
-FROM_BASE = "A change in this pull request does nothing: the gate reads these files from the base branch."
+OWN_PULL_REQUEST = "a separate pull request (the gate ignores changes to these files in this one)"
 SOLVE = "Solve"
 """How a step begins that a failure of the gate asks for: what follows its colon is the failure, and no reason."""
 FAILURES = (f"{SOLVE} this: ", f"{SOLVE} the failure")
@@ -24,15 +25,18 @@ FAILURES = (f"{SOLVE} this: ", f"{SOLVE} the failure")
 CHANGE = "Change the candidate"
 MOST_UNMET = 3
 """Of the checks that are not met, so many are named."""
+UNCHANGED = "This does not change the verdict; it says how far to trust the scores."
+NO_RETRAINING = "no retraining"
+"""What a step says whose reason is a recipe that stands open."""
 _HEAD = re.compile(r"(?:`[^`]*`|[^`:])*")
 """A step up to its colon: what to do. A colon inside code ends nothing."""
-_NOT_TRAINED = ("train again", "no retraining")
+_NOT_TRAINED = ("train again", NO_RETRAINING)
 """What a step says that needs no second order to train."""
 
 
 @dataclass(frozen=True, slots=True)
 class FirstStep:
-    """What to do next."""
+    """What to do next. Names in it stand between backticks."""
 
     doer: str
     """Whose turn it is."""
@@ -60,13 +64,24 @@ def first_step(report: Report, steps: Sequence[str]) -> FirstStep | None:
         return FirstStep(AUTHOR, f"{imperative(steps[0])}.")
     again = "" if any(words in steps[0].lower() for words in _NOT_TRAINED) else "train again, "
     weights = f"Then {again}enter the path of the new weights in {path_as_code(manifest)}, and push"
-    return FirstStep(AUTHOR, f"{imperative(steps[0])}.", (f"{weights}: the gate runs again by itself{_took(report)}.",))
+    again = f"{weights}: the gate runs again by itself{_took(report)}."
+    return FirstStep(AUTHOR, f"{imperative(steps[0])}.", (*_recipe(steps[0]), again))
 
 
 def more_steps(report: Report, steps: Sequence[str]) -> list[str]:
     """The reason for the first of ``steps``, where :func:`first_step` leaves it out, and all others."""
-    whole = bool(steps) and numbers.outcome(report) != "allow" and imperative(steps[0]) == steps[0].rstrip(".")
-    return list(steps[1:] if whole else steps)
+    if not steps or numbers.outcome(report) == "allow":
+        return list(steps)
+    shown = first_step(report, steps)
+    opened = shown is not None and _recipe(steps[0]) == shown.details[:1]
+    return list(steps[1:] if opened or imperative(steps[0]) == steps[0].rstrip(".") else steps)
+
+
+def _recipe(step: str) -> tuple[str, ...]:
+    """How to do what needs no training, which follows the colon; nothing for other steps, where that is a reason."""
+    head = imperative(step)
+    how = step[len(head) :].lstrip(": ") if NO_RETRAINING in head else ""
+    return (f"{how[:1].upper()}{how[1:]}",) if how else ()
 
 
 def imperative(step: str) -> str:
@@ -77,19 +92,18 @@ def imperative(step: str) -> str:
 
 def _merge(report: Report, steps: Sequence[str]) -> FirstStep:
     """An allow is the reviewer's to accept: what warns first, then the checks on the test itself that are not met."""
-    unmet = [entry.item.rstrip(".") for entry in report.checklist if entry.ok is False]
-    named = tuple(f"Not met: “{item}”." for item in unmet[:MOST_UNMET])
-    if len(unmet) > MOST_UNMET:
-        named = (*named, f"{numbers.count(len(unmet) - MOST_UNMET)} more checks are not met.")
+    unmet = unmet_checks(report)
+    named = tuple(f"For your information: {caution}" for caution in unmet[:MOST_UNMET])
+    if (more := len(unmet) - MOST_UNMET) > 0:
+        named = (*named, f"{numbers.count(more)} more {'check is' if more == 1 else 'checks are'} not met (checklist).")
+    if unmet:
+        named = (*named, UNCHANGED)
     if numbers.outcome(report) == "warn":
         otherwise = (f"If not, ask the author to {_lower(imperative(steps[0]))}.",) if steps else ()
         return FirstStep(REVIEWER, "Merge if you accept what was lost.", (*otherwise, *named))
     if not unmet:
         return FirstStep(REVIEWER, f"You may merge: {_passed(report)}.")
-    if len(unmet) == 1:
-        return FirstStep(REVIEWER, "You may merge. One caution: a check on the test itself is not met.", named)
-    cautions = f"{numbers.count(len(unmet))} cautions: these checks on the test itself are not met."
-    return FirstStep(REVIEWER, f"You may merge. {cautions}", named)
+    return FirstStep(REVIEWER, "You may merge; nothing else is required.", named)
 
 
 def _passed(report: Report) -> str:
@@ -110,12 +124,12 @@ def _settle(report: Report, steps: Sequence[str]) -> FirstStep:
     """What settles what is undecided: mostly the policy's own change first, then the run."""
     first = steps[0]
     if first.startswith(SOLVE):
-        doer = RUNNER if first.startswith(FAILURES) else POLICY_OWNER
+        doer = RUNNER if first.startswith(FAILURES) else _policy_owner(report)
         problem, _, reason = first.partition(": ")
         what = "Repair what failed" if first.startswith(FAILURES[0]) else problem
         failure = (f"{reason[:1].upper()}{reason[1:]}",) if reason else ()
         return FirstStep(doer, f"{what}, then run this gate again{_took(report)}.", failure)
-    doer = AUTHOR if first.startswith(CHANGE) else POLICY_OWNER
+    doer = AUTHOR if first.startswith(CHANGE) else _policy_owner(report)
     of_each = _first_of_each(report, steps)
     counts = [_needed(name, *needed) for name, step in of_each.items() if (needed := _items(report, name, step))]
     lead = next(iter(of_each))
@@ -131,6 +145,12 @@ def _settle(report: Report, steps: Sequence[str]) -> FirstStep:
     return FirstStep(doer, f"{action}.", (*how, *again))
 
 
+def _policy_owner(report: Report) -> str:
+    """``owner of `.github/ftgate.yml```; without the policy's path in general words."""
+    policy = files_of(report, "").policy
+    return f"owner of {path_as_code(policy)}" if policy else POLICY_OWNER
+
+
 def _in_own_pull_request(report: Report, others: Mapping[str, str], action: str, *, several: bool) -> tuple[str, ...]:
     """How to change the policy and its suites, which are read from the base branch; empty where nothing names them."""
     named = {path_as_code(path) for name in report.measurements for path in _paths(report, name)}
@@ -140,10 +160,12 @@ def _in_own_pull_request(report: Report, others: Mapping[str, str], action: str,
     hows = [_lower(imperative(step)) for step in others.values()]
     if several:
         hows = [f"for {numbers.in_sentence(name)}, {how}" for name, how in zip(others, hows, strict=True)]
-    own = f"In a pull request of its own{':' if several else ','} {'; '.join(hows)}."
+    if len(hows) > 1:
+        hows = [f"({number}) {how}" for number, how in enumerate(hows, 1)]
+    own = f"Open {OWN_PULL_REQUEST}. In it{':' if several else ','} {'; '.join(hows)}."
     if not hows:
-        own = "Do so in a pull request of its own."
-    return own, f"Merge that one, then run this gate again{_took(report)}. {FROM_BASE}"
+        own = f"Do so in {OWN_PULL_REQUEST}."
+    return own, f"Merge it, then run this gate again{_took(report)}."
 
 
 def _paths(report: Report, name: str) -> list[str]:

@@ -69,10 +69,10 @@ def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against miscalibration: fit a temperature, then train with less of what causes overconfidence."""
     gap, best = _overconfidence(m), _best_temperature(m)
     smoothing = recipe.training.get("label_smoothing")
-    only = "The answers stay as they are; merge an adapter first."
+    only = "The answers stay as they are; merge an adapter first"
     if gap is not None and gap < -CLEAR_GAP:
         size = numbers.points(-gap, signed=False)
-        steps = [f"{_divide('below 1', best)}: it is underconfident by {size} on average. {only}"]
+        steps = [f"{_divide('up', best or 'below 1')}. It is underconfident by {size} on average. {only}."]
         if smoothing:
             steps.append(
                 f"Train with less label smoothing than {numbers.brief(smoothing)}{recipe.source('label_smoothing')}, "
@@ -81,9 +81,9 @@ def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
         return steps
     if gap is not None and gap > CLEAR_GAP:
         size = numbers.points(gap, signed=False)
-        steps = [f"{_divide('above 1', best)}: it is overconfident by {size} on average. {only}"]
+        steps = [f"{_divide('down', best or 'above 1')}. It is overconfident by {size} on average. {only}."]
     else:
-        steps = [f"{_divide('', best)}: that scales its confidence. {only}"]
+        steps = [f"{_divide('', best)}. {only}."]
     return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.softer(recipe)])]
 
 
@@ -231,11 +231,14 @@ def _by_distance(part: SliceReport) -> bool:
     return part.name == "head" or part.name.startswith("distance decile")
 
 
-def _divide(side: str, best: str) -> str:
+def _divide(way: str, expected: str) -> str:
     """How a temperature gets into the weights: logits are linear in the output layer."""
+    turn = f"Turn its confidence {way}" if way else "Correct its confidence"
+    size = f" ({expected})" if expected else ""
     return (
-        f"No retraining needed. Fit a temperature{best or (f' (expect one {side})' if side else '')} on other data "
-        "than this test, and divide the output layer (`lm_head`) by it"
+        f"{turn} (temperature scaling); no retraining needed: fit the temperature{size} on data outside "
+        "this test, then divide the `lm_head` weights by it; untie them from the input embeddings first if they are "
+        "tied"
     )
 
 
@@ -243,7 +246,7 @@ def _best_temperature(m: MeasurementReport) -> str:
     """The best temperature for the candidate on the items of this run, if one was fitted."""
     candidate = m.details.get("candidate")
     temperature = numbers.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
-    return "" if temperature is None else f" (expect about {numbers.brief(temperature)})"
+    return "" if temperature is None else f"about {numbers.brief(temperature)}"
 
 
 def _overconfidence(m: MeasurementReport) -> float | None:

@@ -73,7 +73,7 @@ def test_models_of_one_change_are_judged_together_by_vllm_and_one_that_is_broken
     assert states == [("pending", first), ("error", first)], log
     assert log.count("| ftgate run\n") == 2, "all together, and once more what had no report"
     assert verdicts(machine) == [
-        ("diverged", "❗ Do not merge yet, not judged"),
+        ("diverged", "❗ Do not merge yet, not tested"),
         ("bot", "❌ Do not merge"),
         ("helper", "✅ May merge"),
     ]

@@ -174,9 +174,10 @@ def test_a_body_without_a_trail_has_none():
         ),
         (
             "judge https://judge.acme/v1: no answer for 300 s",
-            "whoever runs the judge server):** Get `https://judge.acme/v1` answering again, then press “Re-run failed "
-            "jobs” on the page of this run.",
-            "because the gate itself failed: judge `https://judge.acme/v1`: no answer for 300 s.",
+            "reviewer):** Ask whoever runs the judge server to get it answering (`https://judge.acme/v1`), then press "
+            "“Re-run failed jobs” on the page of this run.",
+            "because the judge server failed: judge `https://judge.acme/v1`: no answer for 300 s. This says "
+            "nothing about the model.",
         ),
         (
             "judge endpoint https://judge.acme/v1 refused the key (HTTP 401) for model 'j'",
@@ -185,8 +186,8 @@ def test_a_body_without_a_trail_has_none():
         ),
         (
             "the evaluation failed: model endpoint http://10.0.0.7:8000/v1 could not be reached",
-            "whoever runs the model server):** Get `http://10.0.0.7:8000/v1` answering again, then press",
-            "because the gate itself failed: model endpoint `http://10.0.0.7:8000/v1` could not be reached",
+            "reviewer):** Ask whoever runs the model server to get it answering (`http://10.0.0.7:8000/v1`), then",
+            "because the model server failed: model endpoint `http://10.0.0.7:8000/v1` could not be reached",
         ),
         (
             "",
@@ -209,19 +210,19 @@ def test_each_outcome_has_its_heading_and_what_leads_on():
     text = compose(CommentContent("error", HEAD, (failed,), links=links), Ledger())
     assert "_Run at `" in text
     assert "Judged at" not in text
-    assert text.splitlines()[1] == "## ❗ Do not merge yet, not judged: `models/bot.yaml`"
+    assert text.splitlines()[1] == "## ❗ Do not merge yet, not tested: `models/bot.yaml`"
     assert "**What was lost:** Not known: the model was not tested." in text
     assert "[This run](https://host/run/1)" in text
     assert "**Why:** The model was not tested, because the gate itself failed: the engine stopped." in text
-    next_step = "Repair what failed, then press “Re-run failed jobs” on the page of this run."
+    next_step = "Repair what failed, then press “Re-run failed jobs” on [the page of this run](https://host/run/1)."
     assert f"**What to do next (whoever runs the gate):** {next_step}" in text
     lost = compose(CommentContent("error", HEAD, problems=("the evaluation left no report", "b")), Ledger())
     assert "**What to do next (whoever runs the gate):** Look into the log of this run" in lost
     assert "- b" in lost
     warned = CommentSection("eager", "allow", samples.warned())
     several = compose(CommentContent("error", HEAD, (failed, warned), links=links), Ledger())
-    assert several.splitlines()[1] == "## ❗ Do not merge yet, not judged: 1 of 2 models"
-    assert "| models/bot.​yaml | **❗ Do not merge yet, not judged** |" in several
+    assert several.splitlines()[1] == "## ❗ Do not merge yet, not tested: 1 of 2 models"
+    assert "| models/bot.​yaml | **❗ Do not merge yet, not tested** |" in several
     assert "| eager | **⚠️ May merge, with a warning** |" in several
     assert several.count("[This run]") == 2
     nothing = compose(CommentContent("no model change", HEAD), Ledger())

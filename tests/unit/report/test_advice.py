@@ -272,8 +272,8 @@ CALIBRATION = {
     "too sure": (
         {},
         [
-            "No retraining needed. Fit a temperature (expect one above 1) on other data than this test, and divide",
-            "it is overconfident by 14.0 points on average.",
+            "Turn its confidence down (temperature scaling); no retraining needed: fit the temperature (above 1) on",
+            "It is overconfident by 14.0 points on average.",
         ],
         [],
     ),
@@ -287,7 +287,7 @@ CALIBRATION = {
         [f"Train with label smoothing of 0.1 instead of 0{STATE} or for fewer epochs than 2{STATE} to fix"],
         [],
     ),
-    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["Fit a temperature"], ["Train"]),
+    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["fit the temperature"], ["Train"]),
     "many epochs": (made({"epochs": 5.0}), [MANY, "Train with label smoothing of 0.1 to fix"], ["fewer epochs"]),
     "overfitting": (made(ROSE), [STOP], ["fewer epochs"]),
 }
@@ -302,10 +302,10 @@ def test_calibration(case):
 @pytest.mark.parametrize(
     ("confidence", "said", "unsaid"),
     [
-        (0.5, "underconfident by 10.0 points", "above 1"),
+        (0.5, "It is underconfident by 10.0 points", "above 1"),
         (
             0.605,
-            "Fit a temperature on other data than this test, and divide the output layer (`lm_head`) by it: that",
+            "Correct its confidence (temperature scaling); no retraining needed: fit the temperature on data outside",
             "above 1",
         ),
     ],
@@ -368,7 +368,7 @@ def test_overlapping_suites_give_the_same_advice_once_and_name_what_else_they_ar
     assert len(heads) == len(set(heads))
     assert sum("(replay)" in step for step in steps) == 1
     assert any(
-        step.startswith("Confidence: no retraining needed. Fit a temperature (expect one above 1) on other data")
+        step.startswith("Confidence: turn its confidence down (temperature scaling); no retraining needed")
         for step in steps
     )
 

@@ -67,9 +67,8 @@ def test_the_column_has_change_interval_and_status() -> None:
 
 def test_the_sentence_says_what_the_candidate_lost() -> None:
     assert explanation(compared("block", 0.2)) == (
-        "`careful` is worse than the model deployed today on general skills: it lost 20.0 % of the deployed "
-        "model's score; a loss under 5 % is allowed. It passes against the base, but must also pass against "
-        "the deployed model."
+        "`careful` is worse than the model deployed today on general skills: its score is 20.0 % lower; a loss under "
+        "5 % is allowed. Passing against the base is not enough."
     )
     assert explanation(compared("inconclusive", 0.05)) == "`careful` is undecided on general skills: because."
     assert explanation(compared()).endswith(" It is as good as the model deployed today within every limit.")
@@ -122,7 +121,7 @@ def test_a_terminal_cuts_no_number(width: int) -> None:
 
 def test_what_to_do_is_named() -> None:
     assert any(
-        "Add the training data that the deployed model had and this one lacks (for general skills): compare" in step
+        step == "Compare the training data with the deployed model's, and add what is missing for general skills."
         for step in next_steps(compared("block", 0.2))
     )
     assert any("incumbent.block_drop" in step for step in next_steps(compared("inconclusive", 0.05)))

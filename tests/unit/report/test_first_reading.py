@@ -76,12 +76,17 @@ def test_page_and_comment_head_the_next_steps_alike() -> None:
     for found, doer, begins in (
         (samples.blocked(), "author", "Train again at a learning rate of 1e-4 or lower"),
         (samples.warned(), "reviewer", "Merge if you accept what was lost."),
-        (samples.held(), "policy owner", "Test on more items: general skills 200 → 410, confidence 240 → 500."),
+        (
+            samples.held(),
+            "owner of `.github/ftgate.yml`",
+            "Test on more items: general skills 200 → 410, confidence 240 → 500.",
+        ),
         (samples.allowed(), "reviewer", "You may merge: every measurement passed."),
     ):
         assert f"**What to do next ({doer}):** {begins}" in render_comment(found).replace("\u200b", "")
         page = render_html(found)
-        assert f"<b>What to do next ({doer}):</b> {begins}" in page
+        shown = re.sub(r"`(.*)`", r"<code>\1</code>", doer)
+        assert f"<b>What to do next ({shown}):</b> {begins}" in page
         assert page.index("What to do next") < page.index("<h2>Measurements</h2>")
 
 

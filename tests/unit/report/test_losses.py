@@ -25,21 +25,22 @@ def only(verdict: str = "block", **measurements: MeasurementReport) -> Report:
     [
         (
             "blocked",
-            "General skills: 84.7 → 49.8 of 100. Trust in its confidence: it is 83 % sure on average but right only "
-            "69 % of the time (base: 73 % sure, 71 % right).",
+            "General skills: 84.7 → 49.8 of 100. Honest confidence: 83 % sure on average, right only 69 % of "
+            "the time (base: 73 % sure, 71 % right).",
         ),
-        ("held", "Not certain yet: general skills 80.1 → 74.2 of 100."),
+        (
+            "held",
+            "Not certain yet. Best estimate: general skills 80.1 → 74.2 of 100; confidence error up by 0.9 points.",
+        ),
         (
             "allowed",
-            "Small losses, within their limits: general skills 84.7 → 83.6 of 100, unusual queries 71.3 → 69.4 "
-            "of 100 and "
-            "confidence (1.1 points more error).",
+            "Small losses, within their limits: general skills 84.7 → 83.6 of 100 (may be chance), unusual queries "
+            "71.3 → 69.4 of 100 (may be chance) and confidence error up by 1.1 points (may be chance).",
         ),
         (
             "warned",
             "Close to the limit: general skills 84.7 → 77.4 of 100. Small losses, within their limits: unusual "
-            "queries 71.3 → "
-            "69.4 of 100 and confidence (1.1 points more error).",
+            "queries 71.3 → 69.4 of 100 (may be chance) and confidence error up by 1.1 points (may be chance).",
         ),
     ],
 )
@@ -76,13 +77,22 @@ def test_a_share_that_rises_is_told_by_what_is_lost_with_it(unit: str, text: str
 def test_a_loss_of_confidence_without_its_parts_is_told_by_its_change() -> None:
     m = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1))
     m.details = {}
-    assert lost(only(calibration=m)) == "Trust in its confidence: 8.1 points more error than the base's."
+    assert lost(only(calibration=m)) == "Honest confidence: 8.1 points more error than the base's."
 
 
 def test_a_slice_that_blocks_alone_is_named_as_code() -> None:
     part = SliceReport(name="sums", n=40, base=0.7, candidate=0.2, change=0.71, interval=(0.6, 0.9), limit=0.2)
     m = parts.forgetting("block", 0.8, 0.75, 0.06, (0.02, 0.09)).model_copy(update={"slices": [part]})
     assert lost(only(forgetting=m)) == "`sums`, a slice of general skills: 70.0 → 20.0 of 100."
+
+
+def test_a_small_loss_is_called_chance_only_where_its_interval_holds_no_change() -> None:
+    surely = parts.forgetting("pass", 0.8, 0.77, 0.04, (0.01, 0.06))
+    assert lost(only("allow", forgetting=surely)) == "Small loss, within its limit: general skills 80.0 → 77.0 of 100."
+    less = parts.target(0.6, 0.59, -0.01, (-0.02, 0.0)).model_copy(update={"limits": {"min_gain": -0.05}})
+    assert lost(only("allow", target=less)).endswith("task 60.0 → 59.0 of 100 (may be chance).")
+    less.interval = (-0.02, -0.005)
+    assert lost(only("allow", target=less)).endswith("task 60.0 → 59.0 of 100.")
 
 
 def test_where_nothing_was_lost_or_known_it_says_so() -> None:
@@ -105,7 +115,7 @@ def test_against_the_deployed_model_its_answers_are_the_measure() -> None:
         "General skills: 80.0 → 79.0 of 100 (30 of 200 answers clearly worse than the deployed model's)."
     )
     held = lost(compared("inconclusive", 0.05))
-    assert held == "Not certain yet: general skills 80.0 → 79.0 of 100, from the deployed model's."
+    assert held == "Not certain yet. Best estimate: general skills 80.0 → 79.0 of 100, from the deployed model's."
 
 
 def turn(found: Report) -> FirstStep:
@@ -116,13 +126,13 @@ def turn(found: Report) -> FirstStep:
 
 def test_a_hold_is_settled_in_the_policy_by_its_owner() -> None:
     step = turn(samples.held())
-    assert step.heading == "What to do next (policy owner)"
+    assert step.heading == "What to do next (owner of `.github/ftgate.yml`)"
     assert step.action == "Test on more items: general skills 200 → 410, confidence 240 → 500."
     assert step.details == (
-        "In a pull request of its own: for general skills, raise `measurements.forgetting.n_max` in "
-        "`.github/ftgate.yml` to 410; for confidence, add about 260 rows to `evals/choices.jsonl`.",
-        "Merge that one, then run this gate again (about 8 min). A change in this pull request does nothing: the gate "
-        "reads these files from the base branch.",
+        "Open a separate pull request (the gate ignores changes to these files in this one). In it: (1) for general "
+        "skills, raise `measurements.forgetting.n_max` in `.github/ftgate.yml` to 410; (2) for confidence, add about "
+        "260 rows to `evals/choices.jsonl`.",
+        "Merge it, then run this gate again (about 8 min).",
     )
     by_policy = samples.held()
     by_policy.verdict = "block"  # on_inconclusive: block
@@ -135,7 +145,8 @@ def test_one_undecided_measurement_needs_no_name_in_its_details() -> None:
     step = turn(found)
     assert step.action == "Test on more items: general skills 200 → 410."
     assert step.details[0] == (
-        "In a pull request of its own, raise `measurements.forgetting.n_max` in `.github/ftgate.yml` to 410."
+        "Open a separate pull request (the gate ignores changes to these files in this one). In it, raise "
+        "`measurements.forgetting.n_max` in `.github/ftgate.yml` to 410."
     )
 
 
@@ -152,11 +163,9 @@ def test_what_more_items_do_not_settle_comes_first_where_it_leads() -> None:
     found.measurements["forgetting"].reason = "judge unfit: AUROC lower bound 0.61"
     step = turn(found)
     assert step.action == "Use a stronger `judge` in `.github/ftgate.yml`, or add reference answers."
-    assert (
-        step.details[0] == "In a pull request of its own: for confidence, add about 260 rows to `evals/choices.jsonl`."
-    )
+    assert step.details[0].endswith(" In it: for confidence, add about 260 rows to `evals/choices.jsonl`.")
     found.measurements.pop("calibration")
-    assert turn(found).details[0] == "Do so in a pull request of its own."
+    assert turn(found).details[0].startswith("Do so in a separate pull request (")
 
 
 def test_a_smoke_test_is_run_on_all_items() -> None:
@@ -210,13 +219,20 @@ def test_an_allow_names_the_checks_that_are_not_met() -> None:
     assert turn(found) == FirstStep("reviewer", "You may merge: every measurement passed.")
     found.checklist[0].ok = False
     one = turn(found)
-    assert one.action == "You may merge. One caution: a check on the test itself is not met."
-    assert one.details == (f"Not met: “{found.checklist[0].item.rstrip('.')}”.",)
+    assert one.action == "You may merge; nothing else is required."
+    found.checklist[0].item, found.checklist[0].evidence = "Queries were measured", "the policy has no `tail`"
+    unchanged = "This does not change the verdict; it says how far to trust the scores."
+    told = "For your information: the policy has no `tail` (expected: queries were measured)."
+    assert turn(found).details == (told, unchanged)
     for number in range(5):
         found.checklist.append(ChecklistEntry(item=f"check {number}", ok=False, evidence="no"))
     several = turn(found)
-    assert several.action == "You may merge. 6 cautions: these checks on the test itself are not met."
-    assert several.details[-2:] == ("Not met: “check 1”.", "3 more checks are not met.")
+    assert several.action == one.action
+    assert several.details[-3:] == (
+        "For your information: no (expected: check 1).",
+        "3 more checks are not met (checklist).",
+        unchanged,
+    )
 
 
 def test_a_warning_asks_the_reviewer_and_hides_no_check() -> None:
@@ -225,7 +241,7 @@ def test_a_warning_asks_the_reviewer_and_hides_no_check() -> None:
     step = turn(found)
     assert (step.doer, step.action) == ("reviewer", "Merge if you accept what was lost.")
     assert step.details[0] == "If not, ask the author to train again at a third of the learning rate."
-    assert step.details[1].startswith("Not met: “")
+    assert step.details[1].startswith("For your information: ")
 
 
 def test_a_long_path_keeps_its_last_folders() -> None:

@@ -300,7 +300,7 @@ def test_every_verdict_has_a_headline():
         "⚠️ May merge, with a warning",
         "❌ Do not merge",
         "⏸️ Do not merge yet, more evidence needed",
-        "❗ Do not merge yet, not judged",
+        "❗ Do not merge yet, not tested",
         "odd",
     ]
 

@@ -245,8 +245,14 @@ def test_checks_are_counted_and_those_that_failed_stand_open():
     report.checklist[1].ok = False
     text = render_comment(report)
     assert "<summary>1 of 3 checks OK, 1 not made</summary>" in text
-    assert "\n- ⚠️ Expected: The suite for its task is held out from the training data. Found: 0 of 400" in text
-    assert "### 1 check not met\nNo check changes the verdict. Read this before you rely on it.\n" in text
+    caution = "(expected: the suite for its task is held out from the training data)"
+    assert text.count(caution) == 1
+    assert re.search(r"\n- For your information: 0 of 400 .*" + re.escape(caution), text)
+    report.verdict = "hold"
+    text = render_comment(report)
+    assert text.count(caution) == 1
+    assert "### 1 check not met\nThis says how far to trust the scores; what decided stands above.\n" in text
+    assert re.search(r"\n- ⚠️ 0 of 400 .*" + re.escape(caution), text)
     assert "not met" not in render_comment(samples.allowed())
 
 
