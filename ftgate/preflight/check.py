@@ -76,10 +76,9 @@ def preflight(
     check_architectures(checks, build)
     check_head_sizes(checks)
     unmeasured = not_measured(draft)
-    problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
         name=draft.name,
-        problems=tuple(problems),
+        problems=tuple(Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found),
         notes=tuple(checks.notes),
         warnings=tuple(checks.warnings),
         models=checks.facts,

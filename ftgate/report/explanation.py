@@ -213,14 +213,14 @@ def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement])
     first, m = undecided[0]
     if straddles(m) and CONTAINS_LIMIT in m.reason:
         return _sentences(_open(name, first, m), also, blocks)
-    return _sentences(f"Undecided on {numbers.in_sentence(first)}: {m.reason.rstrip('.')}", also, blocks)
+    return _sentences(f"Undecided on {numbers.in_sentence(first)} of {name}: {m.reason.rstrip('.')}", also, blocks)
 
 
 def _open(candidate: str, name: str, m: MeasurementReport) -> str:
     """What the candidate has lost, or gained, within the interval, which contains the limit."""
     likely = amounts.between(amounts.within_reach(m.interval, m.base, m.unit), m.unit)
     what = {
-        "ece": f"its confidence has {likely} than the base's",
+        "ece": f"the confidence of {candidate} has {likely} than the base's",
         "rise": f"{candidate} gives {likely} {numbers.risen(m.unit)}",
     }.get(numbers.kind(m.unit), f"{candidate} {likely} on {numbers.subject(name)}")
     why = f"{numbers.count(m.n)} test items are too few to decide"

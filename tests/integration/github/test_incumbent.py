@@ -23,12 +23,12 @@ BRANCH = "ftgate-ledger"
 LAST = {"incumbent": "last-allowed"}
 
 
-def compared(status: str = "pass") -> IncumbentReport:
+def compared(status: str = "pass", limit: float = 0.05) -> IncumbentReport:
     """A comparison with numbers that come to ``status``."""
     change = {"pass": 0.0, "block": 0.2, "inconclusive": 0.04}[status]
     return IncumbentReport(
         status=status, score=0.8, candidate=0.8 - change, change=change, unit="relative drop", worse="up",
-        interval=(change - 0.02, change + 0.02), level=0.9, n=400, limit=0.05, reason=f"it is {status}",
+        interval=(change - 0.02, change + 0.02), level=0.9, n=400, limit=limit, reason=f"it is {status}",
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def report(scene: Scene, version: str, deployed: str = "", status: str = "pass",
         reference, digest = f"s3://acme/bot/{deployed}", reports.digest(f"bot {deployed}")
         found.provenance["incumbent"] = {"name": "incumbent", "reference": reference, "digest": digest}
         for name, m in found.measurements.items():
-            m.incumbent = compared(status if name == "forgetting" else "pass")
+            m.incumbent = compared(status if name == "forgetting" else "pass", 0.10 if name == "form" else 0.05)
         found.verdict = {"pass": "allow", "block": "block", "inconclusive": "hold"}[status]
     return found
 

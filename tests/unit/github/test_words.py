@@ -71,7 +71,7 @@ def test_a_status_says_that_the_run_was_a_smoke_test():
     report = reports.report(POLICY, "inconclusive")
     for notes, words in (([], "hold: "), ([SMOKE_TEST.format(20)], "hold (smoke test): ")):
         section = CommentSection("bot", "hold", report.model_copy(update={"notes": notes}))
-        assert description("hold", (section,), ()).startswith(words + "Undecided on general skills: ")
+        assert description("hold", (section,), ()).startswith(words + "Undecided on general skills of bot: ")
 
 
 @given(st.dictionaries(st.sampled_from(["verdict", "report", "comment-url"]), st.text()))

@@ -112,8 +112,8 @@ def test_a_gain_that_may_be_too_small_is_open():
 @pytest.mark.parametrize(
     ("unit", "interval", "text"),
     [
-        ("ECE difference", (-0.019, 0.06), "its confidence has up to 6.0 points more error or up to 1.9 points less "),
-        ("ECE difference", (0.02, 0.06), "its confidence has between 2.0 and 6.0 points more error than the base's"),
+        ("ECE difference", (-0.019, 0.06), "the confidence of `m` has up to 6.0 points more error or up to 1.9 points less "),
+        ("ECE difference", (0.02, 0.06), "the confidence of `m` has between 2.0 and 6.0 points more error than the base's"),
         ("rise in malformed answers", (0.02, 0.14), "`m` gives between 2.0 and 14.0 points more malformed answers"),
         ("relative drop", (0.0, 0.14), "`m` lost up to 14.0 % on "),
         ("relative drop", (-0.03, 0.14), "`m` lost up to 14.0 % or gained up to 3.0 % on "),
@@ -147,13 +147,13 @@ def test_answers_that_do_not_end_are_told_by_their_share():
 def test_a_reason_that_is_no_interval_is_quoted():
     m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
     found = only(forgetting=m).model_copy(update={"verdict": "hold"})
-    assert explanation(found) == "Undecided on general skills: judge unfit: AUROC lower bound 0.61."
+    assert explanation(found) == "Undecided on general skills of `m`: judge unfit: AUROC lower bound 0.61."
 
 
 def test_an_interval_around_the_limit_is_no_reason_where_another_one_is_given():
     m = parts.forgetting("inconclusive", 0.8, 0.74, 0.074, (0.03, 0.12), reason="judge unfit: AUROC lower bound 0.61")
     found = only(forgetting=m).model_copy(update={"verdict": "hold"})
-    assert explanation(found) == "Undecided on general skills: judge unfit: AUROC lower bound 0.61."
+    assert explanation(found) == "Undecided on general skills of `m`: judge unfit: AUROC lower bound 0.61."
 
 
 def test_what_more_items_would_not_settle_is_not_said_to_have_too_few():
