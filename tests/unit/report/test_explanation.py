@@ -112,8 +112,16 @@ def test_a_gain_that_may_be_too_small_is_open():
 @pytest.mark.parametrize(
     ("unit", "interval", "text"),
     [
-        ("ECE difference", (-0.019, 0.06), "the confidence of `m` has up to 6.0 points more error or up to 1.9 points less "),
-        ("ECE difference", (0.02, 0.06), "the confidence of `m` has between 2.0 and 6.0 points more error than the base's"),
+        (
+            "ECE difference",
+            (-0.019, 0.06),
+            "the confidence of `m` has up to 6.0 points more error or up to 1.9 points less ",
+        ),
+        (
+            "ECE difference",
+            (0.02, 0.06),
+            "the confidence of `m` has between 2.0 and 6.0 points more error than the base's",
+        ),
         ("rise in malformed answers", (0.02, 0.14), "`m` gives between 2.0 and 14.0 points more malformed answers"),
         ("relative drop", (0.0, 0.14), "`m` lost up to 14.0 % on "),
         ("relative drop", (-0.03, 0.14), "`m` lost up to 14.0 % or gained up to 3.0 % on "),
