@@ -39,6 +39,8 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click's. Raises UsageError."""
+        if ctx.resilient_parsing:  # a shell completes the line
+            return super().parse_args(ctx, args)
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for parameter, number in Counter(order).items():
             if isinstance(parameter, click.Option) and number > 1 and not (parameter.multiple or parameter.is_flag):

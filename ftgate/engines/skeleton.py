@@ -57,6 +57,14 @@ def examine(request: SkeletonRequest) -> dict[str, Any]:
     return _compare(built_as, config, request)
 
 
+def examine_safely(request: SkeletonRequest) -> dict[str, Any]:
+    """As :func:`examine`, with ``failure`` where transformers fails in a way that says nothing of the model."""
+    try:
+        return examine(request)
+    except Exception as error:
+        return {"failure": f"transformers could not build it: {type(error).__name__}: {error}"[:300]}
+
+
 def _configuration(text: str) -> Any:
     from transformers import AutoConfig
 
@@ -160,7 +168,7 @@ def _words(error: Exception) -> dict[str, str]:
 
 def main() -> None:
     """Examine each model of the list on standard input, and write the results as JSON."""
-    results = [examine(request) for request in json.load(sys.stdin)]
+    results = [examine_safely(request) for request in json.load(sys.stdin)]
     json.dump(results, sys.stdout)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ def read_dimensions(folder: Path, reference: str) -> Dimensions:
         ),
         quantisation=quantisation_of(root_config) or quantisation_of(config),
         windowed=_is_windowed(config),
-        head_width=0 if latent_width else head_width,
+        # A nested configuration leaves out what is the default of its kind.
+        head_width=0 if latent_width or (config is text_config and "head_dim" not in config) else head_width,
     )
 
 
@@ -114,10 +115,15 @@ def _impossible_numbers(config: Mapping[str, Any], prefix: str = "") -> Iterator
             yield from _impossible_numbers(value, f"{prefix}{name}.")
         elif isinstance(value, float) and math.isnan(value):
             yield f"{prefix}{name} is NaN, and a number was expected"
-        elif value is not None and name.endswith(("_eps", "_epsilon", "layernorm_epsilon")) and not _in_range(value, 0):
+        elif value is not None and name.endswith(("_eps", "_epsilon")) and not _in_range(value, 0):
             yield f"{prefix}{name} is {value!a:.80}, and a number of 0 or more was expected, such as 1e-6"
-        elif value is not None and name in _ABOVE_0 and not (_in_range(value, 0) and value):
+        elif value is not None and name in _ABOVE_0 and not all(_in_range(v, 0) and v for v in _each(value)):
             yield f"{prefix}{name} is {value!a:.80}, and a number above 0 was expected, such as 10000"
+
+
+def _each(value: Any) -> Sequence[Any]:
+    """The entries of a list, which some models have one of for each kind of layer."""
+    return value if isinstance(value, list) else [value]
 
 
 def _in_range(value: Any, least: float) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError
+from ftgate.models.dimensions import QUANTISED_BESIDE
 from ftgate.models.nan_scan import FLOATS, is_zero
 from ftgate.models.weights import full_weights, read_json
 from ftgate.preflight.fit import CheckState
@@ -40,15 +41,19 @@ _MORE_LAYERS = ("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_la
 """Fields of models that store layers after the last one, which predict further tokens."""
 
 
-@cache
 def built_here(requests: tuple[str, ...]) -> list[Mapping[str, Any]]:
-    """What transformers builds in this process, for a run, which imports it anyway; nothing if it cannot."""
+    """What transformers builds in this process, for a run, which imports it anyway; nothing without PyTorch."""
     try:
-        from ftgate.engines.skeleton import examine
-
-        return [examine(json.loads(request)) for request in requests]
-    except Exception:  # PyTorch is missing, or transformers fails in a way of its own: an engine will say so
+        return [_built_here(request) for request in requests]
+    except ModuleNotFoundError:
         return []
+
+
+@cache
+def _built_here(request: str) -> Mapping[str, Any]:
+    from ftgate.engines.skeleton import examine_safely
+
+    return examine_safely(json.loads(request))
 
 
 @cache
@@ -63,9 +68,9 @@ def built_apart(requests: tuple[str, ...]) -> list[Mapping[str, Any]]:
         done = subprocess.run(  # noqa: S603
             command, input=asked, capture_output=True, text=True, env=environment, timeout=BUILD_SECONDS, check=True
         )
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        results: list[Mapping[str, Any]] = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError, ValueError):
         return []
-    results: list[Mapping[str, Any]] = json.loads(done.stdout)
     return results
 
 
@@ -76,7 +81,7 @@ def _request(checks: CheckState, role: str, model: Model) -> dict[str, Any]:
             f"{model.reference}: config.json says num_hidden_layers {layers:,}, and there are {len(tensors):,} tensors",
             hint=_AGAIN,
         )
-    packed = bool(checks.sizes[role].quantisation)
+    packed = bool(checks.sizes[role].quantisation) or any((model.path / name).is_file() for name in QUANTISED_BESIDE)
     shapes = {} if packed else {name: list(tensor.shape) for name, tensor in tensors.items()}
     by_architecture = checks.settings_of(role).kind != "transformers"
     config = (model.path / "config.json").read_text(encoding="utf-8")
@@ -111,6 +116,8 @@ def _judge(checks: CheckState, model: Model, result: Mapping[str, Any], *, by_vl
     """Refuse or warn of one model. Raises ArtifactError for what certainly cannot run, or is not what was trained."""
     reference = model.reference
     config = read_json(model.path, "config.json", reference)
+    if failure := result.get("failure"):
+        checks.notes.append(f"{reference}: its weights were not compared with config.json: {failure}")
     if unknown := result.get("unknown"):
         _judge_unknown(checks, reference, unknown, by_vllm=by_vllm)
     if other := result.get("other_type"):
@@ -180,7 +187,9 @@ def _judge_error(
     ):
         return
     own_rules = str(config.get("model_type")).startswith(_OWN_CONFIGURATIONS) or "validate_rope" in error["text"]
-    if by_vllm and (own_rules or value in _OWN_VALUES):
+    if by_vllm and (own_rules or (isinstance(value, str) and value in _OWN_VALUES)):
+        own = "which vLLM reads by rules of its own"
+        checks.notes.append(f"{model.reference}: its weights were not compared with config.json, {own}")
         return
     if by_vllm and not name and "Validation" not in error["kind"]:
         checks.warnings.append(f"{message}: transformers cannot build it, and vLLM may not either; {hint}")

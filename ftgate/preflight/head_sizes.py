@@ -13,6 +13,8 @@ def check_head_sizes(checks: CheckState) -> None:
     if not checks.cpu:
         return
     for role, size in checks.sizes.items():
+        if checks.facts[role].kind == "adapter":  # its base has a role of its own
+            continue
         if checks.settings_of(role).kind == "vllm" and size.head_width and size.head_width not in CPU_HEAD_SIZES:
             sizes = ", ".join(map(str, sorted(CPU_HEAD_SIZES)))
             checks.refuse(

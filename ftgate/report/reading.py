@@ -53,7 +53,8 @@ def read_report(path: Path | str) -> Report:
         )
     file = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
     document = json.loads(file.read_bytes().removeprefix(codecs.BOM_UTF8))
-    if problem := next(chain(contradictions(report), seal_problems(document, file.parent)), ""):
+    beside = file.parent if file.name == "report.json" else None
+    if problem := next(chain(contradictions(report), seal_problems(document, beside)), ""):
         raise ConfigurationError(
             f"{path}: {problem}: no run writes that, so the file is damaged or was edited",
             hint=DECIDE_AGAIN,

@@ -32,8 +32,8 @@ def seal_of(document: Mapping[str, Any], items: bytes | None = None) -> dict[str
     return sealed if items is None else {**sealed, ITEMS: _digest(items)}
 
 
-def seal_problems(document: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    """The parts of a report, and of its ``folder``, that are not as they were sealed; older reports have no seal."""
+def seal_problems(document: Mapping[str, Any], folder: Path | None) -> Iterator[str]:
+    """The parts of a report, and of its ``folder`` if given, that are not as sealed; older reports have no seal."""
     seal = document.get(SEAL)
     if seal is None:
         return
@@ -44,8 +44,8 @@ def seal_problems(document: Mapping[str, Any], folder: Path) -> Iterator[str]:
     for place in (*parts, *(place for place in seal if place not in parts and place != ITEMS)):
         if parts.get(place) != seal.get(place):
             yield f"{place} is not what the run wrote there (its digest in {SEAL} differs)"
-    path = folder / ITEMS
-    if ITEMS in seal and path.is_file() and _digest(path.read_bytes()) != seal[ITEMS]:
+    path = folder / ITEMS if folder is not None else None
+    if path is not None and ITEMS in seal and path.is_file() and _digest(path.read_bytes()) != seal[ITEMS]:
         yield f"{ITEMS} beside it is another run's, or damaged (its digest in {SEAL} differs)"
 
 

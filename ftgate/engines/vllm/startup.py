@@ -337,7 +337,10 @@ def _free_tensors(llm: Any) -> None:
 
     Not of its buffers: vLLM shares those of rotary embeddings between engines.
     """
-    runner = llm.llm_engine.engine_core.engine_core.model_executor.driver_worker.worker.model_runner
+    worker = getattr(llm.llm_engine.engine_core.engine_core.model_executor, "driver_worker", None)
+    if worker is None:  # its workers are processes of their own, and have ended
+        return
+    runner = worker.worker.model_runner
     for tensor in (*runner.model.parameters(), *runner.kv_caches):
         storage = tensor.untyped_storage()
         if storage.resizable():

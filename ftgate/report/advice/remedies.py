@@ -43,7 +43,7 @@ def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
     replay, worst = REPLAY, _worst(m)
     if worst is not None:
         lost = numbers.slice_change(worst, m.unit)
-        replay += f": above all rows like {as_code(worst.name)}, which was hit hardest ({lost})"
+        replay += f": especially rows like {as_code(worst.name)}, which was hit hardest ({lost})"
     return [retraining.learning_rate(recipe), *[step for step in causes if step][:2], f"{replay}."]
 
 
@@ -138,7 +138,7 @@ def safety(m: MeasurementReport, recipe: Recipe) -> list[str]:
 def tools(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against lost tool calls: rows that call tools, in the base's own template."""
     worst = _worst(m)
-    most = f", above all rows like {as_code(worst.name)}" if worst is not None else ""
+    most = f", especially rows like {as_code(worst.name)}" if worst is not None else ""
     steps = [
         "Mix 5 to 20 % of conversations with tool calls into the training data: written by the base's own chat "
         f"template{most}."

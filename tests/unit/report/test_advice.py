@@ -53,7 +53,7 @@ NO_GAIN = parts.target(0.6, 0.61, 0.01, (-0.02, 0.04)).model_copy(update={"statu
 WORSE = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
 TAIL = parts.tail("block", 0.7, 0.5, 0.28, (0.2, 0.36))
 TOO_SURE = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1), overconfident=True)
-REPLAY = "Mix 5 to 20 % of general instruction data into the training data (replay): above all rows like `code`"
+REPLAY = "Mix 5 to 20 % of general instruction data into the training data (replay): especially rows like `code`"
 STATE = " (`trainer_state.json`)"
 ROSE = {"eval_loss_lowest": 0.8, "eval_loss_lowest_epoch": 1.0, "eval_loss_last": 1.1, "epochs": 5.0}
 STOP = "Stop at epoch 1: evaluation loss was lowest at epoch 1 (0.8) and rose to 1.1 by the end (`trainer_state.json`)."
