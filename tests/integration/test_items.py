@@ -125,7 +125,7 @@ def test_an_older_run_has_a_page_without_items_and_a_broken_file_is_named(
     assert "Every answer" not in (out / "report.html").read_text(encoding="utf-8")
     (out / ITEMS).write_bytes(b"not packed")
     assert leave("report", str(out)) == 2
-    assert f"{ITEMS}: cannot be unpacked" in "".join(capsys.readouterr().err.split("\n"))
+    assert f"{ITEMS} beside it is another run's, or damaged" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_decision_on_logs_has_its_samples(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_a_slice_that_is_lost_blocks_and_the_report_can_be_verified(sliced: Worl
     again = decide_again(sliced.root / "out", None, sliced.root / "again", SilentProgress())
     assert again.measurements == report.measurements
     report.measurements["forgetting"].slices.pop(0)
-    assert any("lacks the slices skill0" in problem for problem in departures(report, policy))
+    assert any("forgetting: its slices that gate are" in problem for problem in departures(report, policy))
 
 
 def test_a_slice_that_is_kept_passes_after_all_planned_items(sliced: World) -> None:

@@ -253,7 +253,7 @@ def test_training_data_is_compared_with_the_target_whether_or_not_a_tail_is_meas
     report = gate(world, script(CAREFUL))
     entry = next(line for line in report.checklist if "held out" in line.item)
     assert entry.ok is False
-    assert entry.evidence.startswith("10 of 200")
+    assert entry.evidence.startswith("10 of the suite's 200 rows")
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"schema_version": "0.1"}'])
