@@ -176,7 +176,7 @@ def _require_apart(runs: Sequence[PreparedRun]) -> None:
     """Raise ConfigurationError if two runs have one folder."""
     folders = [run.out.resolve() for run in runs]
     for run, folder in zip(runs, folders, strict=True):
-        names = {other.job.name for other, same in zip(runs, folders, strict=True) if same == folder}
+        names = dict.fromkeys(other.job.name for other, same in zip(runs, folders, strict=True) if same == folder)
         if folders.count(folder) > 1:
             who = f"two candidates are called {run.job.name}, and both" if len(names) == 1 else " and ".join(names)
             raise ConfigurationError(

@@ -263,7 +263,7 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
 
 
 def _overlap(job: Job, name: str, *, with_name: bool) -> str:
-    """How many rows the training data contain: ``3 of the suite's 200 rows occur in the training data, too``."""
+    """How many rows the training data contain: ``3 of the suite's 200 rows occur in the training data``."""
     overlap, total = job.overlaps[name], job.suite_size(name)
     text = f"{in_sentence(name)}: " if with_name else ""
     one = len(overlap.contained) == 1

@@ -58,11 +58,12 @@ def checked_report(path: Path | str) -> CheckedReport:
     path = Path(path)
     folder = path if path.is_dir() else path.parent
     report = reading.read_report(path)
-    policy = _policy_at_hand(report, folder)
+    job = _job(folder)
+    policy = _policy_at_hand(report, job, folder)
     logs = report.provenance.get("weights") == NOT_PROVEN
     problems = () if policy is None else departures(report, policy, from_logs=logs)
-    own_folder = path.is_dir() or path.name == "report.json"  # a copy of another name may lie beside a later run
-    problem = next(chain(_disagreements(report, folder) if own_folder else (), problems), "")
+    own = _disagreements(report, job, folder) if job and reading.folder_of_run(path) else ()
+    problem = next(chain(own, problems), "")
     if problem:
         raise ConfigurationError(
             f"{path}: {problem}: no run writes that, so the file is damaged or was edited",
@@ -71,11 +72,8 @@ def checked_report(path: Path | str) -> CheckedReport:
     return CheckedReport(report, folder, policy)
 
 
-def _disagreements(report: Report, folder: Path) -> Iterator[str]:
-    """How ``report`` is not that of the run whose job.json lies beside it, as far as that can be read."""
-    job = _job(folder)
-    if not job:
-        return
+def _disagreements(report: Report, job: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    """How ``report`` is not that of the run whose ``job`` lies beside it, as far as that could be read."""
     own = report.provenance
     pairs: list[tuple[str, Any, Any]] = []
     # `ftgate decide --policy` leaves a report under another policy beside the job of the run.
@@ -95,10 +93,10 @@ def _disagreements(report: Report, folder: Path) -> Iterator[str]:
             yield f"provenance.{place} is {here!r:.80}, and {folder / JOB} beside it has {there!r:.80}"
 
 
-def _policy_at_hand(report: Report, folder: Path) -> Policy | None:
+def _policy_at_hand(report: Report, job: Mapping[str, Any], folder: Path) -> Policy | None:
     """The policy whose digest the report has; None if it is not at hand, or of another version of ftgate."""
     digest, named = report.provenance.get("policy_sha256"), report.provenance.get("policy")
-    for policy in (_saved_policy(folder), _policy_in(named)):
+    for policy in (_saved_policy(job, folder), _policy_in(named)):
         if policy is not None and policy.sha256() == digest and _readable(policy):
             return policy
     return None
@@ -121,9 +119,9 @@ def _job(folder: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _saved_policy(folder: Path) -> Policy | None:
+def _saved_policy(job: Mapping[str, Any], folder: Path) -> Policy | None:
     try:
-        return validate(Policy, mapping(_job(folder).get("policy")), str(folder / JOB))
+        return validate(Policy, mapping(job.get("policy")), str(folder / JOB))
     except FtgateError:
         return None
 

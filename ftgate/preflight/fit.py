@@ -224,8 +224,10 @@ class _EngineFit:
         if self.cpu and settings.kind != "vllm":
             return
         if self.cpu and settings.pipeline_parallel_size > 1:
+            field = "pipeline_parallel_size"
             self.state.refuse(
-                f"engine.pipeline_parallel_size is {settings.pipeline_parallel_size}, which vLLM does not do on a CPU",
+                f"{self.state.section_of(role, field)}.{field} is {settings.pipeline_parallel_size}, which vLLM does "
+                "not do on a CPU",
                 "leave it out: a processor has all of this machine's memory",
             )
         if 0 < gpus <= last:

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ftgate.errors import ConfigurationError
-from ftgate.files import write_whole
 
 ITEMS = "items.jsonl.gz"
 LARGEST = 2_000_000_000
@@ -96,11 +95,6 @@ class ItemRow(_ItemModel):
         """What the candidate's answer is worth, minus what the base's is; 0 if either is unknown."""
         base, candidate = (s.score if s.worth is None else s.worth for s in (self.base, self.candidate))
         return 0.0 if base is None or candidate is None else candidate - base
-
-
-def write_items(rows: Sequence[ItemRow], directory: Path) -> None:
-    """Write ``items.jsonl.gz`` into ``directory``, whole or not at all."""
-    write_whole(directory / ITEMS, packed_items(rows))
 
 
 def packed_items(rows: Sequence[ItemRow]) -> bytes:

@@ -27,6 +27,7 @@ from ftgate.report.recomputed import (
 from ftgate.report.schema import DECIDE_AGAIN, SCHEMA_VERSION, MeasurementReport, Report, mapping, parse_report
 from ftgate.report.seal import seal_problems
 
+REPORT = "report.json"
 STOPPING = ("block", "inconclusive", "error")
 """Statuses of a measurement that gates, with which nothing is allowed."""
 NOT_PROVEN = "not proven"
@@ -51,15 +52,20 @@ def read_report(path: Path | str) -> Report:
             f"{path}: schema_version {report.schema_version!a}, and this ftgate reads {SCHEMA_VERSION}",
             hint="use the version of ftgate that wrote it, or decide it again: ftgate decide FOLDER",
         )
-    file = Path(path) / "report.json" if Path(path).is_dir() else Path(path)
+    folder = folder_of_run(Path(path))
+    file = Path(path) if folder is None else folder / REPORT
     document = json.loads(file.read_bytes().removeprefix(codecs.BOM_UTF8))
-    beside = file.parent if file.name == "report.json" else None
-    if problem := next(chain(contradictions(report), seal_problems(document, beside)), ""):
+    if problem := next(chain(contradictions(report), seal_problems(document, folder)), ""):
         raise ConfigurationError(
             f"{path}: {problem}: no run writes that, so the file is damaged or was edited",
             hint=DECIDE_AGAIN,
         )
     return report
+
+
+def folder_of_run(path: Path) -> Path | None:
+    """The folder of the run whose report is in ``path``; None for a copy, beside which another run's files may lie."""
+    return path if path.is_dir() else path.parent if path.name == REPORT else None
 
 
 def contradictions(report: Report) -> Iterator[str]:

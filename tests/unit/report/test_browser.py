@@ -19,7 +19,7 @@ from unit.report.test_render import Page
 from ftgate.errors import ConfigurationError
 from ftgate.report import browser, items
 from ftgate.report.escape import visible
-from ftgate.report.items import ITEMS, AnswerSide, ItemRow, ModelAnswer, Outcome, read_items, write_items
+from ftgate.report.items import ITEMS, AnswerSide, ItemRow, ModelAnswer, Outcome, packed_items, read_items
 from ftgate.report.render import render_html, write_rendered
 
 CLOSING = "</script></main><script>alert(1)</script><!--"
@@ -200,11 +200,11 @@ def test_a_very_long_answer_is_cut_and_says_so():
 @given(test_escape.HOSTILE)
 def test_items_are_read_as_they_were_written(tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("items")
-    write_items([hostile(text), row()], folder)
+    (folder / ITEMS).write_bytes(packed_items([hostile(text), row()]))
     again = read_items(folder)
     assert again == [hostile(text), row()]
     whole = (folder / ITEMS).read_bytes()
-    write_items(again, folder)
+    (folder / ITEMS).write_bytes(packed_items(again))
     assert (folder / ITEMS).read_bytes() == whole
 
 
@@ -230,7 +230,7 @@ def test_a_broken_file_of_items_is_named(tmp_path, content, named):
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    write_items([row() for _ in range(50)], tmp_path)
+    (tmp_path / ITEMS).write_bytes(packed_items([row() for _ in range(50)]))
     monkeypatch.setattr(items, "LARGEST", 1000)
     with pytest.raises(ConfigurationError, match="unpacks to more than 1,000 bytes"):
         read_items(tmp_path)

@@ -16,7 +16,7 @@ from unit.report.test_demo_comments import reports
 
 from ftgate.cli.main import cli
 from ftgate.errors import ConfigurationError
-from ftgate.report.items import ITEMS, packed_items, write_items
+from ftgate.report.items import ITEMS, packed_items
 from ftgate.report.reading import read_report
 from ftgate.report.schema import Report, write_report
 from ftgate.report.seal import seal_of, seal_problems
@@ -126,7 +126,7 @@ def test_another_run_s_items_are_refused_and_leave_no_comment_page_or_picture(tm
     (tmp_path / ITEMS).write_bytes(own)
     assert CliRunner().invoke(cli, ["report", str(tmp_path)]).exit_code == 0
     assert (tmp_path / "comment.md").exists()
-    write_items(others, tmp_path)
+    (tmp_path / ITEMS).write_bytes(packed_items(others))
     refused = CliRunner().invoke(cli, ["report", str(tmp_path)]).exception
     assert f"{ITEMS} beside it is another run's, or damaged" in str(refused)
     assert not [path for name in ("*.md", "*.html", "plots/*") for path in tmp_path.glob(name)]
@@ -135,7 +135,7 @@ def test_another_run_s_items_are_refused_and_leave_no_comment_page_or_picture(tm
 @pytest.mark.parametrize("damage", ["no report", "items cut off"])
 def test_what_cannot_be_read_leaves_no_comment_page_or_picture(tmp_path: Path, damage: str) -> None:
     write_report(samples.allowed(), tmp_path / "report.json")  # without a digest of its items, as older ones
-    write_items([row()], tmp_path)
+    (tmp_path / ITEMS).write_bytes(packed_items([row()]))
     assert CliRunner().invoke(cli, ["report", str(tmp_path)]).exit_code == 0
     if damage == "no report":
         (tmp_path / "report.json").unlink()
