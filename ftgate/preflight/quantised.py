@@ -23,8 +23,8 @@ ON_LOADING = frozenset(
     | {"int8_per_channel_weight_only", "nvfp4_per_token", "gpt_oss_mxfp4", "deepseek_v4_fp8"}
 )
 """Names that vLLM 0.32 takes for weights that are not stored quantised, all of them in 16 bits alone."""
-ON_CPUS = frozenset({"experts_int8", "int8_per_channel_weight_only"})
-"""Those that vLLM 0.32 runs on a CPU; with any other it ends while it starts."""
+NOT_ON_CPUS = frozenset({"fp8", "fp8_per_tensor", "fp8_per_block", "mxfp8", "mxfp4", "humming"})
+"""Those with which vLLM 0.32 ends on a CPU while it starts; it runs fp8_per_channel, nvfp4_per_token and int8 there."""
 AS_STORED = frozenset(
     {"awq", "auto_awq", "awq_marlin", "gptq", "auto_gptq", "gptq_marlin", "moe_wna16", "compressed-tensors", "quark"}
     | {"modelopt", "modelopt_fp4", "modelopt_mxfp8", "modelopt_mixed", "torchao", "inc", "online"}
@@ -80,7 +80,7 @@ def told_problem(
         return f"{field} is {method}, which vLLM {what}; it takes {taken}", hint
     if stored:
         return None
-    if cpu and method in ON_LOADING - ON_CPUS:
+    if cpu and method in NOT_ON_CPUS:
         return f"{field} is {method}, which vLLM does not do on a CPU", f"leave {field} out, or use a GPU"
     if method in AS_STORED and not any((weights / name).is_file() for name in QUANTISED_BESIDE):
         return f"{field} is {method}, which quantises nothing by itself, and the weights are not stored quantised", hint
